@@ -1,0 +1,83 @@
+"""What a chapter's first cell needs: seeds, threads, device, budgets and a report of what is installed."""
+
+import importlib.metadata
+import os
+import platform
+import random
+
+import numpy as np
+import torch
+
+
+def setup(seed=0):
+    """Make a chapter repeatable and return the device to train on.
+
+    Seeds Python, NumPy and PyTorch, sets one CPU thread and the figure style of the book.
+
+    Args:
+        seed: a whole number; the same seed gives the same run on the same machine.
+
+    Returns:
+        torch.device: CUDA, else Apple MPS, else the CPU.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    # The networks of this book are tiny: a second thread waits more than it works, and on a busy machine it can make
+    # a training step a hundred times slower.
+    torch.set_num_threads(1)
+    from rnnlib import plots
+
+    plots.use_style()
+    return best_device()
+
+
+def best_device():
+    """Return CUDA if there is one, else Apple MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def quick_mode():
+    """Tell whether the reader asked for short trainings with the environment variable ``RNNLIB_QUICK=1``."""
+    return os.environ.get("RNNLIB_QUICK", "0") not in ("", "0")
+
+
+def budget(full, quick=None):
+    """Return ``full``, or ``quick`` when ``RNNLIB_QUICK=1``.
+
+    >>> epochs = budget(130, quick=3)
+
+    Args:
+        full: the value of a full run, such as a number of epochs.
+        quick: the value of a quick run; by default a twentieth of ``full``, at least 1.
+    """
+    if not quick_mode():
+        return full
+    return max(1, full // 20) if quick is None else quick
+
+
+def environment_report():
+    """Describe this machine in a few lines: versions, device, threads, mode and the data found.
+
+    Returns:
+        str: one fact a line, ready to print or to paste into a bug report.
+    """
+    from rnnlib import data
+
+    lines = [f"Python       {platform.python_version()} on {platform.system()} {platform.machine()}"]
+    for package in ("torch", "numpy", "matplotlib", "ipywidgets", "jupyterlab", "ipykernel", "d2l"):
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            version = "not installed"
+        lines.append(f"{package:<12} {version}")
+    device = best_device()
+    name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
+    lines.append(f"{'device':<12} {name}, {torch.get_num_threads()} of {os.cpu_count()} CPU threads in use")
+    lines.append(f"{'mode':<12} {'quick (RNNLIB_QUICK=1)' if quick_mode() else 'full'}")
+    lines.extend(f"{corpus:<12} {place}" for corpus, place in data.where().items())
+    return "\n".join(lines)

@@ -1,0 +1,17 @@
+"""Explorers: one question each, a pure function from values to a figure, and thin controls (all chapters)."""
+
+from rnnlib.explore.frame import Explorer
+from rnnlib.explore.language_model import HiddenSizeLab, PerplexityRuler, TemperatureDesk
+
+EXPLORERS = (HiddenSizeLab, PerplexityRuler, TemperatureDesk)
+
+__all__ = ["EXPLORERS", "Explorer", "catalogue", *(explorer.__name__ for explorer in EXPLORERS)]
+
+
+def catalogue():
+    """Return all explorers: a dict from name to the class and the arguments that build a small instance of it.
+
+    >>> explorer_class, arguments = catalogue()["TemperatureDesk"]
+    >>> explorer_class(**arguments).figure(temperature=0.5)
+    """
+    return {explorer.__name__: (explorer, explorer.default_arguments()) for explorer in EXPLORERS}

@@ -1,0 +1,131 @@
+"""What all explorers share: a pure function from values to a figure, and thin controls over it."""
+
+from IPython.display import display
+
+from rnnlib import plots
+
+
+class Explorer:
+    """One question that a reader answers by moving at most three controls.
+
+    A subclass names its controls in ``__init__`` and writes three pure functions: ``measure(**values)`` computes,
+    ``draw(data)`` makes the figure, ``describe(data)`` says its finding in a sentence.
+
+    Attributes:
+        title, question: the heading, and what to predict before moving anything.
+        presets: settings worth trying, by name.
+        controls: dict of ipywidgets by name; their values are the arguments of ``measure``.
+    """
+
+    title = ""
+    question = ""
+    presets: dict[str, dict] = {}  # noqa: RUF012 - a table that nobody changes
+
+    def __init__(self, **controls):
+        self.controls = controls
+        self._picture = self._sentence = None
+        self._setting_preset = False
+
+    @classmethod
+    def default_arguments(cls):
+        """Return the arguments that build a small instance, for :func:`rnnlib.explore.catalogue`."""
+        return {}
+
+    def measure(self, **values):
+        """Compute what the figure shows, without drawing."""
+        raise NotImplementedError
+
+    def draw(self, data):
+        """Return the Figure of measured data."""
+        raise NotImplementedError
+
+    def describe(self, data):
+        """Return the finding in measured data as a sentence, the figure's text for readers who can't see it."""
+        raise NotImplementedError
+
+    def values(self, **values):
+        """Return the controls' values, replaced by those that are given.
+
+        Raises:
+            ValueError: for a name that is not a control.
+        """
+        for name in values:
+            if name not in self.controls:
+                raise ValueError(f"{name!r} is not a control of {type(self).__name__}: it has {', '.join(self.controls)}")
+        return {name: control.value for name, control in self.controls.items()} | values
+
+    def figure(self, **values):
+        """Return the Figure for these values; what is not given comes from the controls."""
+        return self.draw(self.measure(**self.values(**values)))
+
+    def readout(self, **values):
+        """Return the finding for these values as a sentence."""
+        return self.describe(self.measure(**self.values(**values)))
+
+    def show(self):
+        """Show controls, picture and finding. Without a running kernel the stored picture and sentence remain."""
+        import ipywidgets as widgets
+
+        for control in self.controls.values():
+            control.style.description_width = "initial"
+            if hasattr(control, "layout"):
+                control.layout.width = "340px"
+            control.observe(self._on_change, "value")
+        heading = widgets.HTML(f"<b>{self.title}</b><br>Predict first: {self.question}")
+        buttons = [self._preset_button(name) for name in self.presets]
+        row = widgets.HBox([widgets.Label("Try:"), *buttons]) if buttons else None
+        box = widgets.VBox([heading, *self.controls.values(), *([row] if row else [])])
+        bundle = box._repr_mimebundle_()
+        names = ", ".join(self.controls)
+        bundle["text/plain"] = f"{self.title}. Run this cell in JupyterLab to move: {names}."
+        display(bundle, raw=True)
+        self._picture = self._sentence = None
+        self._refresh()
+
+    def measure_on_page(self, **values):
+        """Measure for the page; a slow explorer overrides this to :meth:`publish` what it has on the way."""
+        return self.measure(**values)
+
+    def publish(self, data):
+        """Show measured data on the page."""
+        sentence = self.describe(data)
+        text = {"text/markdown": f"**Seen:** {sentence}", "text/plain": f"Seen: {sentence}"}
+        if self._sentence is None:
+            self._picture = plots.Picture(self.draw(data), self.title)
+            self._sentence = display(text, raw=True, display_id=True)
+        else:
+            self._picture.update(self.draw(data))
+            self._sentence.update(text, raw=True)
+
+    def _refresh(self):
+        """Measure and show; a bad input is explained in the sentence while the old picture stays."""
+        try:
+            data = self.measure_on_page(**self.values())
+        except ValueError as error:
+            if self._sentence is None:
+                raise
+            text = str(error)
+            self._sentence.update({"text/markdown": f"**Not possible:** {text}", "text/plain": text}, raw=True)
+            return
+        self.publish(data)
+
+    def _on_change(self, change):
+        if not self._setting_preset:
+            self._refresh()
+
+    def _preset_button(self, name):
+        import ipywidgets as widgets
+
+        button = widgets.Button(description=name, layout=widgets.Layout(width="auto"))
+
+        def press(_):
+            self._setting_preset = True
+            try:
+                for control, value in self.presets[name].items():
+                    self.controls[control].value = value
+            finally:
+                self._setting_preset = False
+            self._refresh()
+
+        button.on_click(press)
+        return button

@@ -1,0 +1,74 @@
+"""Counting models of text, the landmarks that a perplexity is read against (built in chapter 2)."""
+
+import numpy as np
+
+from rnnlib.scratch import check_sizes
+
+
+class NGram:
+    """Predict a token from the ``order - 1`` tokens before it, by counting.
+
+    Counts are blended with the next shorter context, c for count and k for ``smoothing``:
+
+        p(x | context) = (c(context, x) + k p(x | shorter context)) / (c(context) + k)
+
+    down to the uniform distribution 1 / V (MacKay and Peto, 1995, "A hierarchical Dirichlet language model").
+
+    Args:
+        ids: the token ids of the training text.
+        order: n; 0 is the uniform guess, 1 the unigram, 2 the bigram.
+        vocab_size: V.
+        smoothing: k > 0, the weight of the shorter context, in counts.
+
+    Raises:
+        ValueError: for an order below 0, smoothing that is not above 0, or contexts too many to number.
+    """
+
+    def __init__(self, ids, order, vocab_size, smoothing=1.0):
+        check_sizes(vocab_size=vocab_size)
+        if not smoothing > 0:
+            raise ValueError(f"smoothing={smoothing!r} must be above 0: a count of 0 would make a perplexity infinite")
+        if order < 0 or (vocab_size + 1) ** order >= 2**63:
+            raise ValueError(f"order={order!r} must be between 0 and what {vocab_size} tokens allow in 64-bit numbers")
+        self.order, self.vocab_size, self.smoothing = order, vocab_size, smoothing
+        self._counts = []
+        for n in range(1, order + 1):
+            codes, contexts = self._codes(ids, n)
+            self._counts.append((np.unique(codes, return_counts=True), np.unique(contexts, return_counts=True)))
+
+    def _codes(self, ids, n):
+        """Number the n tokens that end at each position, and the n - 1 before it; before the text stands token V."""
+        base = self.vocab_size + 1
+        padded = np.concatenate([np.full(n - 1, self.vocab_size), np.asarray(ids)]).astype(np.int64)
+        codes = np.zeros(len(ids), dtype=np.int64)
+        for i in range(n):
+            codes = codes * base + padded[i : i + len(ids)]
+        return codes, codes // base
+
+    def probabilities(self, ids):
+        """Return p(x_t | its context) for every token of a text, a numpy array of the same length."""
+        p = np.full(len(ids), 1.0 / self.vocab_size)
+        for n, (joint_counts, context_counts) in enumerate(self._counts, start=1):
+            codes, contexts = self._codes(ids, n)
+            joint, seen = _look_up(joint_counts, codes), _look_up(context_counts, contexts)
+            p = (joint + self.smoothing * p) / (seen + self.smoothing)
+        return p
+
+    def perplexity(self, ids):
+        """Return the geometric mean of 1 / p over a text."""
+        return float(np.exp(-np.log(self.probabilities(ids)).mean()))
+
+
+def landmarks(train_ids, valid_ids, vocab_size, orders=(0, 1, 2)):
+    """Return the held-out perplexities of the uniform guess, the unigram and the bigram, as a dict by name."""
+    names = {0: "uniform", 1: "unigram", 2: "bigram", 3: "trigram"}
+    return {
+        names.get(n, f"{n}-gram"): NGram(train_ids, n, vocab_size).perplexity(valid_ids) for n in orders
+    }
+
+
+def _look_up(table, codes):
+    """Return the count of each code in a table, 0 for those it lacks."""
+    keys, counts = table
+    place = np.minimum(np.searchsorted(keys, codes), len(keys) - 1)
+    return np.where(keys[place] == codes, counts[place], 0)

@@ -1,0 +1,224 @@
+"""Figures of the book: one style, pictures that update in place, the live perplexity curve."""
+
+import base64
+import contextlib
+import io
+import os
+import time
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+# Okabe and Ito's colours, told apart by colour-blind readers too; every line also has its own dash or label.
+BLUE, ORANGE, GREEN, PINK, SKY, YELLOW = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
+GREY, INK = "#767676", "#222222"
+
+STYLE = {
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN, PINK, SKY, YELLOW]),
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "image.cmap": "viridis",
+}
+PIXELS_PER_INCH = 100  # on the page
+SHARPNESS = 1.5  # pixels stored for each pixel on the page, so that zoomed pages stay crisp
+
+_zoom = 1.0
+
+
+def use_style():
+    """Set the figure style of the book."""
+    matplotlib.rcParams.update(STYLE)
+
+
+def present(zoom=1.5):
+    """Show every figure from here on larger, text and lines included, for a projector; ``present(1)`` undoes it."""
+    global _zoom
+    if not 0.5 <= zoom <= 4:
+        raise ValueError(f"zoom={zoom!r} must be between 0.5 and 4, and 1 is the size of the book")
+    _zoom = zoom
+
+
+def new_figure(width=7.2, height=3.6, rows=1, columns=1, **options):
+    """Make an empty figure and its axes.
+
+    Args:
+        width, height: in inches; 7.2 is as wide as a notebook's page.
+        rows, columns: of axes.
+        **options: for ``Figure.subplots``, such as ``sharey=True`` or ``width_ratios=[2, 1]``.
+
+    Returns:
+        The Figure, and one Axes or an array of them as ``Figure.subplots`` gives.
+    """
+    fig = Figure(figsize=(width, height), layout="constrained")
+    return fig, fig.subplots(rows, columns, **options)
+
+
+def png(fig):
+    """Return a figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=PIXELS_PER_INCH * SHARPNESS * _zoom, pil_kwargs={"compress_level": 4})
+    return buffer.getvalue()
+
+
+class Picture:
+    """A place on the page that shows a figure and can show another one later, without flicker or a page jump.
+
+    Args:
+        fig: a matplotlib Figure.
+        alt: one sentence that says what is to be seen: the text for readers who can't see the picture.
+    """
+
+    def __init__(self, fig, alt):
+        from IPython.display import display
+
+        self.alt = alt
+        data, metadata = self._bundle(fig)
+        self._handle = display(data, raw=True, metadata=metadata, display_id=True)
+
+    def update(self, fig):
+        """Show another figure in the same place."""
+        data, metadata = self._bundle(fig)
+        self._handle.update(data, raw=True, metadata=metadata)
+
+    def _bundle(self, fig):
+        width, height = (round(inches * PIXELS_PER_INCH * _zoom) for inches in fig.get_size_inches())
+        data = {"image/png": base64.b64encode(png(fig)).decode(), "text/plain": self.alt}
+        return data, {"image/png": {"width": width, "height": height}}
+
+
+def show(fig, alt):
+    """Show a figure in the notebook with one sentence for readers who can't see it."""
+    Picture(fig, alt)
+
+
+def perplexity_axis(axes, lowest=1.0, highest=40.0):
+    """Give an axes a log scale of perplexities with plain numbers on it."""
+    axes.set_yscale("log")
+    axes.set_ylim(lowest * 0.94, highest * 1.15)
+    marks = [1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 200, 500, 1000]
+    axes.yaxis.set_major_locator(FixedLocator([mark for mark in marks if lowest * 0.94 <= mark <= highest * 1.15]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_ylabel("perplexity (log)")
+
+
+def draw_landmarks(axes, landmarks):
+    """Draw a dotted line with its name for each landmark perplexity; names that would collide share a line."""
+    for name, value in landmarks.items():
+        axes.axhline(value, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
+        axes.annotate(
+            f"{name} {value:.3g}",
+            (1, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            color=GREY,
+            fontsize=9,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+class LiveCurve:
+    """Perplexity by epoch on training and held-out text, redrawn in place while :func:`rnnlib.training.fit` runs.
+
+    Calling it with a history redraws the picture at most twice a second, and always at the end. With the environment
+    variable ``RNNLIB_LIVE=0`` only the end is drawn.
+    """
+
+    alt = "Perplexity by epoch on a log axis: a solid line for the training text, a dashed line for held-out text."
+
+    def __init__(self):
+        self.picture = None
+        self._drawn_at, self._cost = -float("inf"), 0.0
+        self.fig, self.axes = new_figure(height=4.0)
+        (self.train,) = self.axes.plot([], [], color=BLUE, label="training")
+        (self.valid,) = self.axes.plot([], [], color=ORANGE, linestyle="--", label="held-out")
+        self.footer = self.fig.supxlabel(" ", fontsize=9, family="monospace", color=GREY, x=0.02, ha="left")
+        self.axes.set_xlabel("epoch")
+        self.axes.legend(loc="lower left")
+        self.landmarks = None
+
+    def draw(self, history, status):
+        """Put the history into the figure's lines; the number of artists stays the same."""
+        if self.landmarks is None:
+            self.landmarks = history.landmarks
+            draw_landmarks(self.axes, self.landmarks)
+        for line, key in ((self.train, "train"), (self.valid, "valid")):
+            epochs, values = history.column(key)
+            line.set_data(epochs, values)
+            line.set_marker("o" if len(epochs) < 3 else "")
+        values = [value for key in ("train", "valid") for value in history.column(key)[1] if value < 1e4]
+        perplexity_axis(self.axes, highest=max([10.0, *values, *self.landmarks.values()]))
+        self.axes.set_xlim(0, max(10, len(history)) * 1.01)
+        self.axes.set_title(status, fontsize=10, wrap=True)
+        samples = history.column("sample")[1]
+        self.footer.set_text(samples[-1].replace("\n", " ")[:96] if samples else " ")
+
+    def __call__(self, history, status, final):
+        """Redraw if it is time to; the signature that ``fit`` reports to."""
+        now = time.perf_counter()
+        live = os.environ.get("RNNLIB_LIVE", "1") != "0"
+        # At least half a second between two pictures, and at most a tenth of the time spent on drawing.
+        if not final and not (live and now - self._drawn_at >= max(0.5, 10 * self._cost)):
+            return
+        self.draw(history, status)
+        if self.picture is None:
+            self.picture = Picture(self.fig, self.alt)
+        else:
+            self.picture.update(self.fig)
+        self._drawn_at = time.perf_counter()
+        self._cost = self._drawn_at - now
+
+
+class TextReport:
+    """The status of a training as one line of text, rewritten in place on a terminal; for scripts."""
+
+    def __init__(self):
+        self._printed_at = -float("inf")
+
+    def __call__(self, history, status, final):
+        """Print the line if it is time to; the signature that ``fit`` reports to."""
+        import sys
+
+        now = time.perf_counter()
+        if final:
+            print(f"\r{status}" if sys.stdout.isatty() else status)
+        elif sys.stdout.isatty() and now - self._printed_at > 0.5:
+            print(f"\r{status}", end="", flush=True)
+            self._printed_at = now
+
+
+def live_report():
+    """Return the live curve in Jupyter and the line of text elsewhere."""
+    with contextlib.suppress(ImportError):
+        from IPython import get_ipython
+
+        if hasattr(get_ipython(), "kernel"):
+            return LiveCurve()
+    return TextReport()
+
+
+def curve_figure(history):
+    """Return a Figure of a :class:`rnnlib.training.History`: perplexity by epoch, with its landmarks."""
+    curve = LiveCurve()
+    best = history.best
+    if best["valid"] is None:
+        title = f"training {best['train']:.2f} at epoch {best['epoch']}; held-out text was not measured"
+    else:
+        title = f"held-out best {best['valid']:.2f} at epoch {best['epoch']}; last training {history[-1]['train']:.2f}"
+    curve.draw(history, title)
+    return curve.fig

@@ -1,0 +1,101 @@
+"""Writing text with a language model: greedy, with a temperature, and from the top k (built in chapter 2)."""
+
+import math
+
+import torch
+
+
+def next_token_probabilities(logits, temperature=1.0, top_k=None):
+    """Turn logits into the distribution to draw from: p_i proportional to exp(logit_i / T) over the k largest.
+
+    T -> 0 puts all probability on the largest logit, T = 1 is the model itself, T -> infinity is uniform.
+
+    Args:
+        logits: (..., V).
+        temperature: T >= 0; 0 is greedy, all probability on the first largest logit.
+        top_k: keep only this many tokens, 1 .. V; all by default.
+
+    Returns:
+        Probabilities of the same shape, summing to one.
+
+    Raises:
+        ValueError: for a temperature below 0 or not finite, or a top_k outside 1 .. V.
+    """
+    check_temperature(temperature)
+    vocab_size = logits.shape[-1]
+    if top_k is not None:
+        if not isinstance(top_k, int) or not 1 <= top_k <= vocab_size:
+            raise ValueError(f"top_k={top_k!r} must be a whole number from 1 to the vocabulary size, {vocab_size}")
+        kept = torch.topk(logits, top_k).indices
+        logits = torch.full_like(logits, -math.inf).scatter(-1, kept, logits.gather(-1, kept))
+    if temperature == 0:
+        return torch.zeros_like(logits).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
+    largest = logits.max(-1, keepdim=True).values  # taken off first, so that a tiny temperature can't overflow
+    return torch.softmax((logits - largest) / temperature, -1)
+
+
+def check_temperature(temperature):
+    """Raise a ValueError unless the temperature is a finite number of at least 0."""
+    if not math.isfinite(temperature) or temperature < 0:
+        raise ValueError(
+            f"temperature={temperature!r} must be a finite number above 0 (below 1 more cautious, above 1 more daring), "
+            "or 0 for greedy"
+        )
+
+
+@torch.inference_mode()
+def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed=None):
+    """Let a model read a prefix and write on from there, one token at a time.
+
+    The state is carried along: each token is read exactly once. With temperature 0 the likeliest token is always
+    taken; otherwise the next token is drawn from :func:`next_token_probabilities`.
+
+    Args:
+        model: ``logits, state = model(ids, state)``.
+        vocab: the :class:`rnnlib.text.Vocab` that the model was trained with.
+        prefix: a text (for characters) or a list of tokens (for words) to begin with.
+        num_tokens: how many tokens to add.
+        temperature, top_k: as in :func:`next_token_probabilities`.
+        seed: of the draws; by default every call draws anew.
+
+    Returns:
+        The prefix with its continuation: a text for a text, a list of tokens for a list.
+
+    Raises:
+        ValueError: for an empty prefix, one with tokens outside the vocabulary, or a bad number.
+    """
+    check_prefix(vocab, prefix)
+    if not isinstance(num_tokens, int) or num_tokens < 0:
+        raise ValueError(f"num_tokens={num_tokens!r} must be a whole number from 0 on")
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    device = next(model.parameters()).device
+    ids = [vocab[token] for token in prefix]
+    was_training = model.training
+    model.eval()
+    # oneDNN prepares every call at a cost that only pays for large batches; a single step is several times as fast
+    # without it.
+    with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
+        logits, state = model(torch.tensor([ids], device=device), model.begin_state(1, device))  # warm-up
+        for _ in range(num_tokens):
+            probabilities = next_token_probabilities(logits[-1].float().cpu(), temperature, top_k)  # (V,)
+            ids.append(int(torch.multinomial(probabilities, 1, generator=generator)))
+            logits, state = model(torch.tensor([ids[-1:]], device=device), state)
+    model.train(was_training)
+    tokens = vocab.decode(ids)
+    return "".join(tokens) if isinstance(prefix, str) else tokens
+
+
+def check_prefix(vocab, prefix):
+    """Raise a ValueError that names the remedy unless the prefix is one or more tokens of the vocabulary."""
+    if len(prefix) == 0:
+        raise ValueError("the prefix is empty: give the model at least one token to begin with, such as 'time'")
+    unknown = sorted({token for token in prefix if token not in vocab})
+    if unknown:
+        raise ValueError(
+            f"the prefix {prefix!r} has tokens that the model has never seen: {', '.join(map(repr, unknown))}. "
+            "Clean it as the training text was: rnnlib.text.clean(prefix)"
+        )

@@ -1,0 +1,267 @@
+"""Training any language model of the book, watched live and stoppable (built in chapter 2)."""
+
+import csv
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+
+from rnnlib.scratch import clip_gradients, detach
+
+
+class Diverged(ArithmeticError):
+    """The gradients are no longer finite numbers; raised before they reach the parameters."""
+
+
+class History(list):
+    """What happened in each epoch: a list of dicts, which can be plotted, saved and handed back to :func:`fit`.
+
+    The keys are ``epoch``, ``train`` and ``valid`` (perplexities; ``valid`` is None where it wasn't measured),
+    ``tokens_per_second``, ``seconds`` (training time of this epoch) and ``sample`` (a text or None).
+
+    Attributes:
+        status: ``"finished"``, ``"stopped"`` (by the reader) or ``"diverged"``; ``"running"`` until then.
+        optimizer: kept so that a resumed training goes on with the same moments.
+        landmarks: dict of perplexities to draw beside the curves.
+    """
+
+    def __init__(self, landmarks=None):
+        super().__init__()
+        self.status, self.optimizer, self.landmarks = "running", None, dict(landmarks or {})
+
+    def column(self, key):
+        """Return the epochs and the values of one key, without the epochs in which it wasn't measured."""
+        rows = [row for row in self if row[key] is not None]
+        return [row["epoch"] for row in rows], [row[key] for row in rows]
+
+    @property
+    def best(self):
+        """The row with the lowest held-out perplexity, or the lowest training perplexity without held-out text."""
+        measured = [row for row in self if row["valid"] is not None]
+        return min(measured, key=lambda row: row["valid"]) if measured else min(self, key=lambda row: row["train"])
+
+    def first_epoch(self, perplexity, key="train"):
+        """Return the first epoch whose perplexity is at most this, or None."""
+        return next((row["epoch"] for row in self if row[key] is not None and row[key] <= perplexity), None)
+
+    def plot(self):
+        """Return a matplotlib Figure of the curves."""
+        from rnnlib import plots
+
+        return plots.curve_figure(self)
+
+    def to_csv(self, path):
+        """Write one line an epoch to a file that a spreadsheet opens."""
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self[0]) if self else [])
+            writer.writeheader()
+            writer.writerows(self)
+
+
+def unroll(model, batches):
+    """Run a model over minibatches, carrying its state where row i of a batch continues row i of the one before.
+
+    The state is cut off the graph between minibatches (:func:`rnnlib.scratch.detach`); where the batches are not
+    ``contiguous``, as with random windows, it starts afresh each time.
+
+    Args:
+        model: ``logits, state = model(ids, state)`` with ``model.begin_state(batch_size, device)``.
+        batches: yields ids X and targets Y, both (N, T).
+
+    Yields:
+        logits (T * N, V) and targets (T * N,), time first, on the model's device.
+    """
+    device = next(model.parameters()).device
+    state = None
+    for X, Y in batches:
+        if state is None or not getattr(batches, "contiguous", False):
+            state = model.begin_state(len(X), device)
+        logits, state = model(X.to(device), detach(state))
+        yield logits, Y.T.reshape(-1).to(device)
+
+
+def train_epoch(model, batches, optimizer, clip=1.0):
+    """Train once through the minibatches.
+
+    Args:
+        model, batches: as in :func:`unroll`.
+        optimizer: a torch optimizer of the model's parameters.
+        clip: the largest gradient norm to allow; ``math.inf`` never clips.
+
+    Returns:
+        The total negative log-likelihood of the targets, in nats, while they were learned, and their number.
+
+    Raises:
+        Diverged: when the gradient is no longer finite; the parameters keep their last finite values.
+    """
+    total_nll, total_tokens = 0.0, 0
+    for logits, targets in unroll(model, batches):
+        loss = F.cross_entropy(logits, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = clip_gradients(model.parameters(), clip)
+        if not torch.isfinite(norm):
+            raise Diverged(f"the loss is {float(loss.detach()):.3g} and the gradient norm {float(norm)}")
+        optimizer.step()
+        total_nll += float(loss.detach()) * len(targets)
+        total_tokens += len(targets)
+    return total_nll, total_tokens
+
+
+@torch.no_grad()
+def mean_nll(model, batches):
+    """Return the mean negative log-likelihood per token, in nats, of all the tokens in the batches.
+
+    Divided by ln 2 it is the number of bits per token. Dropout is off meanwhile.
+
+    Raises:
+        ValueError: when the batches are empty.
+    """
+    was_training = model.training
+    model.eval()
+    total_nll, total_tokens = 0.0, 0
+    for logits, targets in unroll(model, batches):
+        total_nll += float(F.cross_entropy(logits, targets, reduction="sum"))
+        total_tokens += len(targets)
+    model.train(was_training)
+    return mean(total_nll, total_tokens)
+
+
+def perplexity(model, batches):
+    """Return exp(total negative log-likelihood / total tokens): the geometric mean of 1 / p over all tokens.
+
+    It is 1 for a model that is always certain and right, and the vocabulary size for one that guesses uniformly.
+
+    Raises:
+        ValueError: when the batches are empty.
+    """
+    return safe_exp(mean_nll(model, batches))
+
+
+def mean(total, count):
+    """Return total / count, or say why there is nothing to divide."""
+    if count == 0:
+        raise ValueError(
+            "the batches are empty: give a list or sequential_batches(...), which can be looped over again and again "
+            "(a generator is used up after one pass)"
+        )
+    return total / count
+
+
+def safe_exp(nats):
+    """Return e to this power, infinity where a float can't hold it."""
+    return math.exp(nats) if nats < 700 else math.inf
+
+
+def fit(
+    model,
+    train_batches,
+    epochs,
+    *,
+    valid_batches=None,
+    valid_every=1,
+    optimizer=None,
+    lr=1.0,
+    clip=1.0,
+    scheduler=None,
+    sample=None,
+    sample_every=10,
+    landmarks=None,
+    history=None,
+    report=None,
+):
+    """Train a language model and watch its perplexity, on the training and on held-out text.
+
+    The kernel's stop button (■, or I I on the keyboard) ends the training early: the model keeps what it has learned,
+    and the returned history can be handed in again to go on.
+
+    Args:
+        model, train_batches, valid_batches: as in :func:`unroll`. Without ``valid_batches`` only the training
+            perplexity is shown, which says nothing about other text.
+        epochs: how many (more) epochs to train.
+        valid_every: measure the held-out perplexity every so many epochs, and after the last.
+        optimizer: any torch optimizer; by default plain SGD with learning rate ``lr``.
+        lr: the learning rate of that SGD.
+        clip: the largest gradient norm to allow; ``math.inf`` never clips.
+        scheduler: a torch learning-rate scheduler, stepped after every epoch.
+        sample: a function without arguments that returns a text to show, such as a line the model has written.
+        sample_every: call it every so many epochs.
+        landmarks: dict of perplexities to draw beside the curves, such as ``{"unigram": 17.1}``.
+        history: the :class:`History` of an interrupted training, to go on with.
+        report: called as ``report(history, status, final)`` after every epoch; by default the live curve in Jupyter
+            and a line of text elsewhere.
+
+    Returns:
+        History: one dict an epoch; ``.plot()`` draws it again, ``.to_csv(path)`` saves it.
+
+    Raises:
+        ValueError: for a number of epochs below 1, or empty batches.
+    """
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"epochs={epochs!r} must be a whole number of at least 1")
+    if history is None:
+        history = History()
+    history.landmarks.update(landmarks or {})
+    history.status = "running"
+    optimizer = optimizer or history.optimizer or torch.optim.SGD(model.parameters(), lr=lr)
+    history.optimizer = optimizer
+    if report is None:
+        from rnnlib import plots
+
+        report = plots.live_report()
+    start, last, explanation = time.perf_counter(), len(history) + epochs, ""
+    try:
+        for trained in range(1, epochs + 1):
+            row = {"epoch": len(history) + 1, **run_epoch(model, train_batches, optimizer, clip)}
+            if valid_batches is not None and (row["epoch"] % valid_every == 0 or trained == epochs):
+                row["valid"] = perplexity(model, valid_batches)
+            if sample is not None and (row["epoch"] % sample_every == 0 or trained == epochs):
+                row["sample"] = sample()
+            history.append(row)
+            if scheduler is not None:
+                scheduler.step()
+            # The first epochs are slower than the rest, so they are no guide to the time still to go.
+            per_epoch = (time.perf_counter() - start) / trained
+            seconds_left = (epochs - trained) * per_epoch if trained >= 3 else None
+            report(history, status_line(history, last, seconds_left), False)
+        history.status = "finished"
+    except KeyboardInterrupt:
+        history.status = "stopped"
+        explanation = f"stopped in epoch {len(history) + 1}; the model is kept, fit(..., history=history) goes on"
+    except Diverged as error:
+        history.status = "diverged"
+        explanation = (
+            f"stopped in epoch {len(history) + 1}: {error}. The gradients exploded; the model keeps its last finite "
+            "weights. Try a smaller learning rate, or a smaller clip (chapter 3 explains both)"
+        )
+    report(history, explanation or status_line(history, last), True)
+    return history
+
+
+def run_epoch(model, batches, optimizer, clip):
+    """Train one epoch and return what is known of it for the history."""
+    model.train()
+    start = time.perf_counter()
+    total_nll, total_tokens = train_epoch(model, batches, optimizer, clip)
+    seconds = time.perf_counter() - start
+    return {
+        "train": safe_exp(mean(total_nll, total_tokens)),
+        "valid": None,
+        "tokens_per_second": total_tokens / seconds,
+        "seconds": seconds,
+        "sample": None,
+    }
+
+
+def status_line(history, last, seconds_left=None):
+    """Describe a training in one line: epoch, perplexities, speed and the time still to go."""
+    row = history[-1]
+    parts = [f"epoch {row['epoch']}/{last}", f"train {row['train']:.2f}"]
+    _, valid = history.column("valid")
+    if valid:
+        parts.append(f"held-out {valid[-1]:.2f} (best {history.best['valid']:.2f} @{history.best['epoch']})")
+    parts.append(f"{row['tokens_per_second'] / 1000:.0f}k tokens/s")
+    if seconds_left is not None:
+        parts.append(f"ETA {int(seconds_left) // 60}:{int(seconds_left) % 60:02d} · ■ stops")
+    return " · ".join(parts)

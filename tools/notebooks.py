@@ -1,0 +1,92 @@
+"""Edit, execute and save the chapters. Use it through make: `make text`, `make notebooks`, both with CHAPTER=02.
+
+    text    write each chapter as a Python script with markdown comments into build/text, to edit it there
+    run     take over the sources edited in build/text, run all cells from a fresh kernel in full mode, and save
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = ROOT / "build" / "text"
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def chapters(prefix):
+    """Return the notebook files whose names begin with a prefix, and edited texts that have no notebook yet."""
+    names = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")} | {path.stem for path in TEXT.glob("*.py")}
+    found = [ROOT / "notebooks" / f"{name}.ipynb" for name in sorted(names) if name.startswith(prefix)]
+    if not found:
+        sys.exit(f"No chapter begins with {prefix!r}: give its number, such as CHAPTER=02")
+    return found
+
+
+def write_text(path):
+    """Write a chapter as a py:percent script, unless an edited one is newer."""
+    script = TEXT / f"{path.stem}.py"
+    if not path.exists() or (script.exists() and script.stat().st_mtime > path.stat().st_mtime):
+        print(f"{script.relative_to(ROOT)}: kept, it has edits that `make notebooks` has not run yet")
+        return
+    TEXT.mkdir(parents=True, exist_ok=True)
+    jupytext.write(jupytext.read(path), script, fmt="py:percent")
+    print(script.relative_to(ROOT))
+
+
+def load(path):
+    """Return a chapter with the sources of its edited text, if there is a newer one."""
+    script = TEXT / f"{path.stem}.py"
+    if script.exists() and (not path.exists() or script.stat().st_mtime > path.stat().st_mtime):
+        return jupytext.read(script)
+    return jupytext.read(path)
+
+
+def run(path):
+    """Execute a chapter from a fresh kernel and save it; on an error save nothing."""
+    notebook = tidy(load(path))
+    started = time.perf_counter()
+    client = NotebookClient(
+        notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        sys.exit(f"{path.name}: not saved, a cell failed\n{error}")
+    nbformat.validate(notebook)
+    nbformat.write(tidy(notebook), path)
+    print(f"{path.name}: {time.perf_counter() - started:.0f} s, {path.stat().st_size / 1000:.0f} kB")
+
+
+def tidy(notebook):
+    """Number the cells, fix the kernel's name, and drop what differs from machine to machine or can't be shown again."""
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:03d}"
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            # A slider lives in a kernel; without one JupyterLab shows an error in its place. The text beside it stays.
+            output.get("data", {}).pop(WIDGET_VIEW, None)
+    return notebook
+
+
+def main():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["text", "run"])
+    parser.add_argument("chapter", nargs="?", default="", help="the first characters of a chapter's file name")
+    arguments = parser.parse_args()
+    os.environ.pop("RNNLIB_QUICK", None)  # stored outputs come from a full run
+    for path in chapters(arguments.chapter):
+        (write_text if arguments.action == "text" else run)(path)
+
+
+if __name__ == "__main__":
+    main()
