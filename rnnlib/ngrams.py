@@ -62,9 +62,7 @@ class NGram:
 def landmarks(train_ids, valid_ids, vocab_size, orders=(0, 1, 2)):
     """Return the held-out perplexities of the uniform guess, the unigram and the bigram, as a dict by name."""
     names = {0: "uniform", 1: "unigram", 2: "bigram", 3: "trigram"}
-    return {
-        names.get(n, f"{n}-gram"): NGram(train_ids, n, vocab_size).perplexity(valid_ids) for n in orders
-    }
+    return {names.get(n, f"{n}-gram"): NGram(train_ids, n, vocab_size).perplexity(valid_ids) for n in orders}
 
 
 def _look_up(table, codes):

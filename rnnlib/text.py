@@ -180,7 +180,9 @@ def _checked_corpus(corpus, batch_size, num_steps, offset):
     try:
         corpus = torch.as_tensor(corpus)
     except (TypeError, ValueError):
-        raise ValueError("the corpus must be a flat list of token ids: turn tokens into ids with vocab[tokens]") from None
+        raise ValueError(
+            "the corpus must be a flat list of token ids: turn tokens into ids with vocab[tokens]"
+        ) from None
     if corpus.dim() != 1 or (len(corpus) and corpus.is_floating_point()):
         raise ValueError(
             f"the corpus must be a flat list of token ids, not {corpus.dtype} of shape {tuple(corpus.shape)}: "

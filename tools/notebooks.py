@@ -1,7 +1,7 @@
 """Edit, execute and save the chapters. Use it through make: `make text`, `make notebooks`, both with CHAPTER=02.
 
-    text    write each chapter as a Python script with markdown comments into build/text, to edit it there
-    run     take over the sources edited in build/text, run all cells from a fresh kernel in full mode, and save
+text    write each chapter as a Python script with markdown comments into build/text, to edit it there
+run     take over the sources edited in build/text, run all cells from a fresh kernel in full mode, and save
 """
 
 import argparse

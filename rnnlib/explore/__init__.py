@@ -1,9 +1,17 @@
 """Explorers: one question each, a pure function from values to a figure, and thin controls (all chapters)."""
 
+from rnnlib.explore import directions, gates, gradients, language_model, layers, shapes
 from rnnlib.explore.frame import Explorer
-from rnnlib.explore.language_model import HiddenSizeLab, PerplexityRuler, TemperatureDesk
 
-EXPLORERS = (HiddenSizeLab, PerplexityRuler, TemperatureDesk)
+EXPLORERS = (
+    *shapes.EXPLORERS,
+    *language_model.EXPLORERS,
+    *gradients.EXPLORERS,
+    *layers.EXPLORERS,
+    *gates.EXPLORERS,
+    *directions.EXPLORERS,
+)
+globals().update({explorer.__name__: explorer for explorer in EXPLORERS})
 
 __all__ = ["EXPLORERS", "Explorer", "catalogue", *(explorer.__name__ for explorer in EXPLORERS)]
 

@@ -51,7 +51,9 @@ class Explorer:
         """
         for name in values:
             if name not in self.controls:
-                raise ValueError(f"{name!r} is not a control of {type(self).__name__}: it has {', '.join(self.controls)}")
+                raise ValueError(
+                    f"{name!r} is not a control of {type(self).__name__}: it has {', '.join(self.controls)}"
+                )
         return {name: control.value for name, control in self.controls.items()} | values
 
     def figure(self, **values):

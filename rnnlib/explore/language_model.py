@@ -263,3 +263,6 @@ class PerplexityRuler(Explorer):
             f"n = {n}: perplexity {data['train'][n]:.2f} on the text it counted, {data['valid'][n]:.2f} on held-out "
             f"text; with this smoothing n = {best} is best on held-out text, {data['valid'][best]:.2f}."
         )
+
+
+EXPLORERS = (HiddenSizeLab, TemperatureDesk, PerplexityRuler)

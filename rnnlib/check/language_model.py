@@ -1,0 +1,3 @@
+"""Exercises of chapter 2: the recurrent language model from scratch."""
+
+EXERCISES = ()

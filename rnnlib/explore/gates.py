@@ -1,0 +1,3 @@
+"""Explorers of the chapter on gates."""
+
+EXPLORERS = ()
