@@ -1,5 +1,6 @@
 """Writing text with a language model: greedy, with a temperature, and from the top k (built in chapter 2)."""
 
+import contextlib
 import math
 
 import torch
@@ -22,15 +23,15 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None):
         ValueError: for a temperature below 0 or not finite, or a top_k outside 1 .. V.
     """
     check_temperature(temperature)
-    vocab_size = logits.shape[-1]
+    check_top_k(top_k, logits.shape[-1])
     if top_k is not None:
-        if not isinstance(top_k, int) or not 1 <= top_k <= vocab_size:
-            raise ValueError(f"top_k={top_k!r} must be a whole number from 1 to the vocabulary size, {vocab_size}")
-        kept = torch.topk(logits, top_k).indices
-        logits = torch.full_like(logits, -math.inf).scatter(-1, kept, logits.gather(-1, kept))
+        kept = torch.topk(logits, top_k)
+        nothing = torch.full_like(logits, -math.inf)
+        logits = nothing.scatter(-1, kept.indices, kept.values)
     if temperature == 0:
-        return torch.zeros_like(logits).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
-    largest = logits.max(-1, keepdim=True).values  # taken off first, so that a tiny temperature can't overflow
+        best = logits.argmax(-1, keepdim=True)
+        return torch.zeros_like(logits).scatter(-1, best, 1.0)
+    largest = logits.max(-1, keepdim=True).values  # so that a tiny T can't overflow
     return torch.softmax((logits - largest) / temperature, -1)
 
 
@@ -38,9 +39,15 @@ def check_temperature(temperature):
     """Raise a ValueError unless the temperature is a finite number of at least 0."""
     if not math.isfinite(temperature) or temperature < 0:
         raise ValueError(
-            f"temperature={temperature!r} must be a finite number above 0 (below 1 more cautious, above 1 more daring), "
-            "or 0 for greedy"
+            f"temperature={temperature!r} must be a finite number above 0 (below 1 more cautious, above 1 more "
+            "daring), or 0 for greedy"
         )
+
+
+def check_top_k(top_k, vocab_size):
+    """Raise a ValueError unless this is None or a whole number from 1 to V."""
+    if top_k is not None and (not isinstance(top_k, int) or not 1 <= top_k <= vocab_size):
+        raise ValueError(f"top_k={top_k!r} must be a whole number from 1 to the vocabulary size, {vocab_size}")
 
 
 @torch.inference_mode()
@@ -65,28 +72,48 @@ def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed
         ValueError: for an empty prefix, one with tokens outside the vocabulary, or a bad number.
     """
     check_prefix(vocab, prefix)
-    if not isinstance(num_tokens, int) or num_tokens < 0:
-        raise ValueError(f"num_tokens={num_tokens!r} must be a whole number from 0 on")
+    check_num_tokens(num_tokens)
+    device = next(model.parameters()).device
+    generator = new_generator(seed)
+    ids = [vocab[token] for token in prefix]
+    with evaluating(model):
+        state = model.begin_state(1, device)
+        logits, state = model(torch.tensor([ids], device=device), state)  # warm-up
+        for _ in range(num_tokens):
+            p = next_token_probabilities(logits[-1].float().cpu(), temperature, top_k)
+            ids.append(int(torch.multinomial(p, 1, generator=generator)))
+            logits, state = model(torch.tensor([ids[-1:]], device=device), state)
+    tokens = vocab.decode(ids)
+    return "".join(tokens) if isinstance(prefix, str) else tokens
+
+
+@contextlib.contextmanager
+def evaluating(model):
+    """Run a model in evaluation mode, one small step at a time, and give it back as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        # oneDNN prepares every call at a cost that pays for large batches only; single steps are faster without it.
+        with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
+            yield
+    finally:
+        model.train(was_training)
+
+
+def new_generator(seed):
+    """Return a torch.Generator with this seed, or with one drawn from the system for None."""
     generator = torch.Generator()
     if seed is None:
         generator.seed()
     else:
         generator.manual_seed(seed)
-    device = next(model.parameters()).device
-    ids = [vocab[token] for token in prefix]
-    was_training = model.training
-    model.eval()
-    # oneDNN prepares every call at a cost that only pays for large batches; a single step is several times as fast
-    # without it.
-    with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
-        logits, state = model(torch.tensor([ids], device=device), model.begin_state(1, device))  # warm-up
-        for _ in range(num_tokens):
-            probabilities = next_token_probabilities(logits[-1].float().cpu(), temperature, top_k)  # (V,)
-            ids.append(int(torch.multinomial(probabilities, 1, generator=generator)))
-            logits, state = model(torch.tensor([ids[-1:]], device=device), state)
-    model.train(was_training)
-    tokens = vocab.decode(ids)
-    return "".join(tokens) if isinstance(prefix, str) else tokens
+    return generator
+
+
+def check_num_tokens(num_tokens):
+    """Raise a ValueError unless this is a whole number from 0 on."""
+    if not isinstance(num_tokens, int) or num_tokens < 0:
+        raise ValueError(f"num_tokens={num_tokens!r} must be a whole number from 0 on")
 
 
 def check_prefix(vocab, prefix):

@@ -66,7 +66,7 @@ def run(path):
 
 
 def tidy(notebook):
-    """Number the cells, fix the kernel's name, and drop what differs from machine to machine or can't be shown again."""
+    """Number the cells, fix the kernel's name, drop what differs between machines or can't be shown again."""
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"

@@ -70,8 +70,8 @@ class TemperatureDesk(Explorer):
         fig, (axes, page) = plots.new_figure(height=4.0, rows=2, height_ratios=[3, 1])
         top = data["model"].topk(min(12, len(self.vocab))).indices
         places = np.arange(len(top))
-        axes.bar(places - 0.2, data["model"][top], 0.4, color=plots.SKY, label="the model (T = 1)")
-        axes.bar(places + 0.2, data["drawn"][top], 0.4, color=plots.ORANGE, hatch="//", label="drawn from")
+        axes.bar(places - 0.2, data["model"][top].numpy(), 0.4, color=plots.SKY, label="the model (T = 1)")
+        axes.bar(places + 0.2, data["drawn"][top].numpy(), 0.4, color=plots.ORANGE, hatch="//", label="drawn from")
         axes.set_xticks(places, ["space" if t == " " else t for t in self.vocab.decode(top)])
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("probability")

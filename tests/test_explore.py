@@ -1,0 +1,253 @@
+"""Every explorer in the catalogue is driven through its controls, as a reader would."""
+
+import ipywidgets as widgets
+import matplotlib.image
+import pytest
+from matplotlib.figure import Figure
+
+from rnnlib import explore, plots
+
+NAMES = list(explore.catalogue())
+
+
+@pytest.fixture(scope="module")
+def explorers():
+    """One small instance of each explorer, shared by the tests of this file."""
+    return {name: explorer(**arguments) for name, (explorer, arguments) in explore.catalogue().items()}
+
+
+def extremes(control):
+    """Return the minimum, middle and maximum of a control, or all its options."""
+    if isinstance(control, (widgets.FloatLogSlider,)):
+        powers = control.min, (control.min + control.max) / 2, control.max
+        return [control.base**power for power in powers]
+    if isinstance(control, widgets.IntSlider):
+        return [control.min, (control.min + control.max) // 2, control.max]
+    if isinstance(control, widgets.FloatSlider):
+        return [control.min, (control.min + control.max) / 2, control.max]
+    if isinstance(control, (widgets.Checkbox, widgets.ToggleButton)):
+        return [False, True]
+    if isinstance(control, (widgets.Text, widgets.Textarea)):
+        return [control.value]
+    return list(control._options_values)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_control_from_end_to_end(explorers, name):
+    explorer = explorers[name]
+    assert 1 <= len(explorer.controls) <= 3, "at most three controls: turn the rest into presets"
+    size = explorer.figure().get_size_inches().tolist()
+    for control_name, control in explorer.controls.items():
+        for value in extremes(control):
+            data = explorer.measure(**explorer.values(**{control_name: value}))
+            fig = explorer.draw(data)
+            assert isinstance(fig, Figure)
+            assert fig.get_size_inches().tolist() == size, "the page jumps when the figure's size changes"
+            assert explorer.describe(data).strip().endswith((".", "…", "?")), "the finding is a sentence"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_presets_set_known_controls_to_possible_values(explorers, name):
+    explorer = explorers[name]
+    for preset in explorer.presets.values():
+        assert set(preset) <= set(explorer.controls)
+        before = {name: control.value for name, control in explorer.controls.items()}
+        for control_name, value in preset.items():
+            control = explorer.controls[control_name]
+            if isinstance(control, (widgets.IntSlider, widgets.FloatSlider)) and "top_k" not in control_name:
+                assert control.min <= value <= control.max
+            control.value = value
+        assert isinstance(explorer.figure(), Figure)
+        for control_name, value in before.items():
+            explorer.controls[control_name].value = value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_says_its_question_and_has_labelled_controls(explorers, name):
+    explorer = explorers[name]
+    assert explorer.title and explorer.question.strip().endswith("?")
+    assert all(control.description for control in explorer.controls.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_is_pure(explorers, name):
+    """The same values give the same picture, and asking for other values moves no control."""
+    explorer = explorers[name]
+    before = {name: control.value for name, control in explorer.controls.items()}
+    first, second = plots.png(explorer.figure()), plots.png(explorer.figure())
+    assert first == second
+    assert {name: control.value for name, control in explorer.controls.items()} == before
+
+
+def test_unknown_value_is_named(explorers):
+    with pytest.raises(ValueError, match="'ρ' is not a control of TemperatureDesk: it has temperature, top_k, seed"):
+        explorers["TemperatureDesk"].figure(ρ=1)
+
+
+class Page:
+    """Stands in for the notebook page: keeps what is displayed and updated."""
+
+    def __init__(self):
+        self.shown, self.updates = [], []
+
+    def display(self, data, raw=True, metadata=None, display_id=None):
+        self.shown.append(data)
+        return self if display_id else None
+
+    def update(self, data, raw=True, metadata=None):
+        self.updates.append(data)
+
+
+@pytest.fixture
+def page(monkeypatch):
+    page = Page()
+    monkeypatch.setattr("IPython.display.display", page.display)
+    monkeypatch.setattr("rnnlib.explore.frame.display", page.display)
+    return page
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_show_displays_controls_picture_and_sentence(name, page):
+    explorer_class, arguments = explore.catalogue()[name]
+    explorer_class(**arguments).show()
+    kinds = [set(data) for data in page.shown]
+    assert len(kinds) == 3
+    assert "application/vnd.jupyter.widget-view+json" in kinds[0]
+    assert "VBox" not in page.shown[0]["text/plain"]
+    assert kinds[1] == {"image/png", "text/plain"}
+    assert "text/markdown" in kinds[2]
+
+
+def test_moving_a_slider_redraws_picture_and_sentence(page):
+    explorer_class, arguments = explore.catalogue()["TemperatureDesk"]
+    desk = explorer_class(**arguments)
+    desk.show()
+    desk.controls["temperature"].value = 0.0
+    assert [next(iter(data)) for data in page.updates] == ["image/png", "text/markdown"]
+    assert page.updates[0]["image/png"] != page.shown[1]["image/png"]
+    assert "greedy" in page.updates[1]["text/markdown"]
+    assert len(page.shown) == 3, "a redraw replaces; it never adds to the page"
+
+
+def test_preset_redraws_once(page):
+    explorer_class, arguments = explore.catalogue()["PerplexityRuler"]
+    ruler = explorer_class(**arguments)
+    ruler.show()
+    button = ruler._preset_button("memorise")
+    button.click()
+    assert (ruler.controls["order"].value, ruler.controls["smoothing"].value) == (8, 0.1)
+    assert sum("image/png" in data for data in page.updates) == 1
+
+
+def test_bad_input_is_explained_and_the_old_picture_stays(page):
+    class Picky(explore.Explorer):
+        title, question = "Picky", "does it like 3?"
+
+        def measure(self, n):
+            if n == 3:
+                raise ValueError("n=3 is not possible: take another")
+            return n
+
+        def draw(self, data):
+            return plots.new_figure()[0]
+
+        def describe(self, data):
+            return f"n is {data}."
+
+    picky = Picky(n=widgets.IntSlider(1, min=1, max=5, description="n"))
+    picky.show()
+    picky.controls["n"].value = 3
+    assert "n=3 is not possible: take another" in page.updates[-1]["text/markdown"]
+    assert not any("image/png" in data for data in page.updates)
+    picky.controls["n"].value = 4
+    assert "n is 4." in page.updates[-1]["text/markdown"]
+
+
+def test_error_at_an_extreme_value_is_found(page):
+    """A planted fault: the explorer fails at its maximum only, and moving the slider there raises."""
+
+    class Faulty(explore.Explorer):
+        title, question = "Faulty", "what happens at 7?"
+
+        def measure(self, n):
+            return 1 / (7 - n)
+
+        def draw(self, data):
+            return plots.new_figure()[0]
+
+        def describe(self, data):
+            return f"{data}."
+
+    faulty = Faulty(n=widgets.IntSlider(3, min=1, max=7, description="n"))
+    faulty.show()
+    with pytest.raises(ZeroDivisionError):
+        test_every_control_from_end_to_end({"Faulty": faulty}, "Faulty")
+    with pytest.raises(ZeroDivisionError):
+        faulty.controls["n"].value = 7
+
+
+# Known values of the explorers of chapter 2
+
+
+def test_temperature_desk_entropy_rises_with_temperature(explorers):
+    desk = explorers["TemperatureDesk"]
+    choices = [desk.measure(temperature, len(desk.vocab), 1)["choices"] for temperature in (0.0, 0.3, 1.0, 3.0)]
+    assert choices[0] == 1.0
+    assert choices == sorted(choices)
+    assert desk.measure(1.0, 3, 1)["choices"] <= 3 + 1e-6
+
+
+def test_temperature_desk_by_hand(explorers):
+    """Five choices of .5, .25, .15, .07, .03: 2.2 effective ones at T = 0.5, 3.6 at 1, 4.8 at 3 (a hand calculation)."""
+    desk = explorers["TemperatureDesk"]
+    kept = desk.logits
+    try:
+        import torch
+
+        desk.logits = torch.log(torch.tensor([0.5, 0.25, 0.15, 0.07, 0.03]))
+        found = [round(desk.measure(t, 5, 1)["choices"], 1) for t in (0.5, 1.0, 3.0)]
+    finally:
+        desk.logits = kept
+    assert found == [2.2, 3.6, 4.8]
+
+
+def test_hidden_size_lab_trains_once_per_size_and_counts_parameters(explorers):
+    lab = explorers["HiddenSizeLab"]
+    first = lab.measure(16)["history"]
+    assert lab.measure(16)["history"] is first
+    assert lab.measure(16)["parameters"] == 11 * 16 + 16 * 16 + 16 + 16 * 11 + 11
+    assert len(first) == lab.epochs
+
+
+def test_hidden_size_lab_shows_the_growing_curve(page):
+    explorer_class, arguments = explore.catalogue()["HiddenSizeLab"]
+    lab = explorer_class(**arguments | {"epochs": 6})
+    lab.show()
+    before = len(page.updates)
+    lab.controls["num_hiddens"].value = 8
+    sentences = [data["text/markdown"] for data in page.updates[before:] if "text/markdown" in data]
+    assert any("epoch" in sentence and "of 6 …" in sentence for sentence in sentences[:-1])
+    assert "8 hidden units" in sentences[-1] and "perplexity" in sentences[-1]
+
+
+def test_perplexity_ruler_equals_the_tables_it_shows(explorers):
+    ruler = explorers["PerplexityRuler"]
+    data = ruler.measure(2, 1.0)
+    assert data["train"][0] == pytest.approx(11)
+    axes = ruler.draw(data).axes[0]
+    assert axes.lines[0].get_ydata().tolist() == data["train"]
+    assert axes.lines[1].get_ydata().tolist() == data["valid"]
+
+
+def test_present_makes_pictures_larger(explorers):
+    fig = explorers["TemperatureDesk"].figure()
+    import io
+
+    width = matplotlib.image.imread(io.BytesIO(plots.png(fig))).shape[1]
+    plots.present(1.5)
+    try:
+        assert matplotlib.image.imread(io.BytesIO(plots.png(fig))).shape[1] == pytest.approx(1.5 * width, abs=2)
+    finally:
+        plots.present(1)
+    with pytest.raises(ValueError, match="zoom=9"):
+        plots.present(9)

@@ -1,0 +1,219 @@
+"""The rules that every chapter keeps (CONTRIBUTING.md, "The form of a chapter")."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from rnnlib import check
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LESSONS = [path for path in CHAPTERS if not path.name.startswith("00")]
+by_name = {"ids": lambda path: path.stem}
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, **by_name)
+every_lesson = pytest.mark.parametrize("path", LESSONS, **by_name)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def markdown(notebook):
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def headings(notebook):
+    """Return (level, text) of every heading, those in code fences left out."""
+    text = re.sub(r"```.*?```", "", markdown(notebook), flags=re.DOTALL)
+    return [(len(marks), title) for marks, title in re.findall(r"^(#{1,6}) (.+)$", text, flags=re.MULTILINE)]
+
+
+def has_figure(cell):
+    return any("image/png" in output.get("data", {}) for output in cell.outputs)
+
+
+def test_chapters_are_numbered_without_gaps():
+    assert [int(path.name[:2]) for path in CHAPTERS] == list(range(len(CHAPTERS)))
+    assert all(re.fullmatch(r"\d\d_[a-z0-9_]+\.ipynb", path.name) for path in CHAPTERS)
+
+
+@every_chapter
+def test_was_run_once_in_order_by_the_same_kernel(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
+    assert notebook.metadata == {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }, "no stored widget state, no versions of this machine: run `make notebooks`"
+
+
+@every_chapter
+def test_stored_outputs_show_without_a_kernel(path):
+    for cell in code_cells(read(path)):
+        for output in cell.outputs:
+            kinds = set(output.get("data", {}))
+            assert not kinds & {"image/svg+xml", "application/vnd.jupyter.widget-view+json"}
+            plain = output.get("data", {}).get("text/plain", "")
+            assert not re.match(r"(Text|VBox|HBox|<Figure|<matplotlib|<rnnlib|\[<)", plain), plain
+            if output.output_type == "error":
+                assert "raises-exception" in tags(cell)
+            if output.output_type == "stream":
+                assert output.name == "stdout", f"stored warnings: {output.text[:200]}"
+    assert path.stat().st_size < 2_000_000
+
+
+@every_chapter
+def test_one_title_and_no_skipped_heading(path):
+    levels = [level for level, _ in headings(read(path))]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+@every_chapter
+def test_first_cell_states_goals_and_budget(path):
+    first = read(path).cells[0].source
+    assert first.startswith("# ")
+    assert "**You will be able to**" in first
+    bullets = first.split("**You will be able to**")[1].split("**Minutes")[0]
+    assert 3 <= len(re.findall(r"^- ", bullets, flags=re.MULTILINE)) <= 5
+    assert re.search(r"\*\*Minutes:\*\* \d+", first)
+    assert "**Builds on:**" in first
+
+
+@every_chapter
+def test_every_figure_has_its_finding(path):
+    cells = read(path).cells
+    for cell, after in zip(cells, [*cells[1:], None], strict=True):
+        if cell.cell_type == "code" and has_figure(cell):
+            assert after is not None and after.cell_type == "markdown", cell.source
+            assert after.source.startswith("**What you see.**"), after.source[:80]
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    assert len(output.data["text/plain"]) > 10, "an alternative text"
+
+
+@every_chapter
+def test_cells_are_short(path):
+    for cell in code_cells(read(path)):
+        lines = cell.source.splitlines()
+        assert len(lines) <= 25, cell.source
+        assert all(len(line) <= 88 for line in lines), max(lines, key=len)
+
+
+@every_chapter
+def test_few_outputs_are_ignored(path):
+    cells = code_cells(read(path))
+    ignored = [cell for cell in cells if "nbval-ignore-output" in tags(cell)]
+    if path in LESSONS:
+        assert len(ignored) <= 0.35 * len(cells), f"{len(ignored)} of {len(cells)}"
+
+
+@every_chapter
+def test_names_no_machine(path):
+    text = path.read_text(encoding="utf-8")
+    without_pictures = re.sub(r'"image/png": "[^"]+"', "", text)
+    assert not re.search(r"/(work|tmp|root|home|Users)/|0x[0-9a-f]{8,}", without_pictures)
+
+
+@every_chapter
+def test_links_to_files_resolve(path):
+    for target in re.findall(r"\]\(([^)#][^)]*)\)", markdown(read(path))):
+        if not re.match(r"[a-z]+:", target):
+            assert (path.parent / target.split("#")[0]).exists(), target
+
+
+@every_chapter
+def test_plain_text(path):
+    text = re.sub(r"```.*?```|`[^`]*`|\$[^$]*\$|!\[|!=", "", markdown(read(path)), flags=re.DOTALL)
+    assert "!" not in text, "no exclamation marks"
+    assert not re.search("[\U0001f300-\U0001faff]", text), "no emoji"
+
+
+@every_lesson
+def test_closing_sections(path):
+    expected = ["Common mistakes", "Exercises", "Summary", "Coming from d2l", "Further reading", "Solutions"]
+    assert [title for level, title in headings(read(path)) if level == 2][-6:] == expected
+
+
+@every_lesson
+def test_solutions_are_those_of_the_checkers(path):
+    """The folded solutions are the source of the solutions that the checkers are tested with."""
+    import inspect
+    import textwrap
+
+    notebook = read(path)
+    closing = next(cell.source for cell in reversed(notebook.cells) if "## Solutions" in cell.source)
+    chapter = int(path.name[:2])
+    exercises = [exercise for exercise in check.EXERCISES if exercise.chapter == chapter]
+    assert len(exercises) >= 4
+    source = "\n".join(cell.source for cell in code_cells(notebook))
+    for exercise in exercises:
+        assert f"check.{exercise.name}(" in source, f"no cell calls check.{exercise.name}"
+        assert textwrap.dedent(inspect.getsource(exercise.solution)).strip() in closing, exercise.name
+
+
+def definitions(source):
+    """Return the functions and classes that a source defines, by name, docstrings and comments aside."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            for inner in ast.walk(node):
+                if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner) is not None:
+                    inner.body = inner.body[1:]
+            found[node.name] = ast.dump(node)
+    return found
+
+
+def library_definitions():
+    found = {}
+    for module in sorted((ROOT / "rnnlib").glob("*.py")):
+        for name, dump in definitions(module.read_text(encoding="utf-8")).items():
+            found.setdefault(name, []).append((module.stem, dump))
+    return found
+
+
+@every_chapter
+def test_cells_define_what_the_library_has(path):
+    library = library_definitions()
+    for cell in code_cells(read(path)):
+        if "defines" in tags(cell):
+            defined = definitions(cell.source)
+            assert defined, f"tagged 'defines' but defines nothing: {cell.source}"
+            for name, dump in defined.items():
+                assert name in library, f"{name} is not in rnnlib"
+                assert dump in [d for _, d in library[name]], f"{name} differs from rnnlib's"
+
+
+TAUGHT = {
+    "text": ["clean", "tokenize", "Vocab", "sequential_pass", "random_pass"],
+    "scratch": ["one_hot", "rnn_params", "rnn", "ScratchRNN", "clip_gradients", "detach"],
+    "training": ["unroll", "train_epoch", "perplexity"],
+    "sampling": ["next_token_probabilities", "generate"],
+}
+
+
+@pytest.mark.parametrize(("module", "name"), [(m, name) for m, names in TAUGHT.items() for name in names])
+def test_nothing_is_hidden(module, name):
+    """What the book teaches is written out in some chapter."""
+    assert hasattr(importlib.import_module(f"rnnlib.{module}"), name)
+    cells = [cell for path in CHAPTERS for cell in code_cells(read(path)) if "defines" in tags(cell)]
+    assert any(name in definitions(cell.source) for cell in cells), f"no cell tagged 'defines' shows {name}"
+
+
+def test_mirror_finds_a_planted_difference():
+    right = definitions("def f(x):\n    '''Says so.'''\n    return x + 1  # add")
+    assert right == definitions("def f(x):\n    return x + 1")
+    assert right != definitions("def f(x):\n    return x - 1")
