@@ -69,10 +69,13 @@ class ScratchRNN(nn.Module):
         params: the five tensors [W_xh, W_hh, b_h, W_hq, b_q].
     """
 
+    draw_params = staticmethod(rnn_params)
+    recurrence = staticmethod(rnn)
+
     def __init__(self, vocab_size, num_hiddens, device=None, dtype=None, input_scale=1.0, sigma=0.01):
         super().__init__()
         self.vocab_size, self.num_hiddens = vocab_size, num_hiddens
-        self.params = nn.ParameterList(rnn_params(vocab_size, num_hiddens, device, dtype, input_scale, sigma))
+        self.params = nn.ParameterList(self.draw_params(vocab_size, num_hiddens, device, dtype, input_scale, sigma))
 
     def begin_state(self, batch_size, device=None):
         """Return the hidden state before the first token: zeros of shape (N, H)."""
@@ -93,9 +96,10 @@ class ScratchRNN(nn.Module):
             ValueError: if ids is not a (N, T) tensor of ids below V, or the state has another shape than (N, H).
         """
         check_ids(ids, self.vocab_size)
-        H = self.begin_state(len(ids)) if state is None else state
-        check_state(H, (len(ids), self.num_hiddens))
-        return rnn(one_hot(ids, self.vocab_size, H.dtype), H, self.params)
+        fresh = self.begin_state(len(ids))
+        state = fresh if state is None else state
+        check_state(state, fresh)
+        return self.recurrence(one_hot(ids, self.vocab_size, self.params[0].dtype), state, self.params)
 
 
 def clip_gradients(params, theta):
@@ -158,10 +162,17 @@ def check_ids(ids, vocab_size):
         )
 
 
-def check_state(state, shape):
-    """Raise a ValueError that names the remedy unless the state has this shape."""
-    if tuple(state.shape) != tuple(shape):
+def check_state(state, like):
+    """Raise a ValueError that names the remedy unless a state has the form of another, in tensors and their shapes."""
+    if shapes(state) != shapes(like):
         raise ValueError(
-            f"the state has shape {tuple(state.shape)} but these ids need {tuple(shape)}: "
+            f"the state has shape {shapes(state)} but these ids need {shapes(like)}: "
             "call begin_state(batch_size) when the batch size changes"
         )
+
+
+def shapes(state):
+    """Return the shape of a state, or the list of shapes of a state that is a tuple of tensors, as an LSTM has."""
+    if isinstance(state, torch.Tensor):
+        return tuple(state.shape)
+    return [tuple(part.shape) for part in state]
