@@ -1,4 +1,6 @@
-"""Recurrent networks in plain tensor code (built in chapters 2 and 3)."""
+"""Recurrent networks in plain tensor code (built in chapters 2, 3 and 5)."""
+
+import itertools
 
 import torch
 import torch.nn.functional as F
@@ -100,6 +102,215 @@ class ScratchRNN(nn.Module):
         state = fresh if state is None else state
         check_state(state, fresh)
         return self.recurrence(one_hot(ids, self.vocab_size, self.params[0].dtype), state, self.params)
+
+
+def gated_params(num_gates, *sizes, **options):
+    """Draw the parameters of a layer with gates: three tensors of :func:`rnn_params` for each, and one read-out.
+
+    Args:
+        num_gates: how many gates and candidates.
+        *sizes, **options: as in :func:`rnn_params`.
+
+    Returns:
+        [W_x (V, H), W_h (H, H), b (H,)] for each gate in turn, then W_hq (H, V), b_q (V,).
+    """
+    gates = [rnn_params(*sizes, **options)[:3] for _ in range(num_gates)]
+    return [*itertools.chain(*gates), *rnn_params(*sizes, **options)[3:]]
+
+
+def lstm_params(*sizes, **options):
+    """Draw the 14 parameter tensors of an LSTM.
+
+    Args:
+        *sizes, **options: as in :func:`rnn_params`.
+
+    Returns:
+        W_x (V, H), W_h (H, H), b (H,) of the input gate, the forget gate, the candidate and the output gate, in the
+        order of PyTorch; then W_hq (H, V), b_q (V,).
+    """
+    return gated_params(4, *sizes, **options)
+
+
+def gru_params(*sizes, **options):
+    """Draw the 12 parameter tensors of a GRU.
+
+    Args:
+        *sizes, **options: as in :func:`rnn_params`.
+
+    Returns:
+        W_x (V, H), W_h (H, H), b (H,) of the reset gate, the update gate and the candidate, in the order of PyTorch;
+        the candidate's second bias b_hh (H,); then W_hq (H, V), b_q (V,).
+    """
+    *gates, W_hq, b_q = gated_params(3, *sizes, **options)
+    return [*gates, torch.zeros_like(gates[-1]), W_hq, b_q]
+
+
+def lstm_gates(X, H, params):
+    """Compute the gates of an LSTM for one time step (Gers, Schmidhuber and Cummins, 2000).
+
+    Args:
+        X, H: the input (N, D) and the hidden state before it (N, H).
+        params: the first twelve tensors of :func:`lstm_params`.
+
+    Returns:
+        I_t, F_t, C_tilde, O_t: input gate, forget gate, candidate and output gate, each (N, H).
+    """
+    W_xi, W_hi, b_i, W_xf, W_hf, b_f, W_xc, W_hc, b_c, W_xo, W_ho, b_o = params
+    I_t = torch.sigmoid(X @ W_xi + H @ W_hi + b_i)
+    F_t = torch.sigmoid(X @ W_xf + H @ W_hf + b_f)
+    C_tilde = torch.tanh(X @ W_xc + H @ W_hc + b_c)
+    O_t = torch.sigmoid(X @ W_xo + H @ W_ho + b_o)
+    return I_t, F_t, C_tilde, O_t
+
+
+def lstm_step(X, state, params):
+    """Take an LSTM one time step on: C_t = F_t C_{t-1} + I_t C_tilde, H_t = O_t tanh(C_t), elementwise.
+
+    Args:
+        X: the input (N, D).
+        state: the hidden state and the memory cell (H, C), each (N, H).
+        params: the first twelve tensors of :func:`lstm_params`.
+
+    Returns:
+        The output, which is the new H, and the new state (H, C).
+    """
+    H, C = state
+    I_t, F_t, C_tilde, O_t = lstm_gates(X, H, params)
+    C = F_t * C + I_t * C_tilde  # (N, H)
+    H = O_t * torch.tanh(C)  # (N, H)
+    return H, (H, C)
+
+
+def gru_step(X, H, params):
+    """Take a GRU one time step on: H_t = Z_t H_{t-1} + (1 - Z_t) H_tilde, elementwise.
+
+    The reset gate acts after the product with W_hh, as in PyTorch and cuDNN and in the first version of Cho et al.
+    (2014); many texts put it before.
+
+    Args:
+        X, H: the input (N, D) and the hidden state before it (N, H).
+        params: the first ten tensors of :func:`gru_params`.
+
+    Returns:
+        The output and the new state, which are both the new H (N, H).
+    """
+    W_xr, W_hr, b_r, W_xz, W_hz, b_z, W_xh, W_hh, b_xh, b_hh = params
+    R_t = torch.sigmoid(X @ W_xr + H @ W_hr + b_r)  # (N, H)
+    Z_t = torch.sigmoid(X @ W_xz + H @ W_hz + b_z)  # (N, H)
+    H_tilde = torch.tanh(X @ W_xh + b_xh + R_t * (H @ W_hh + b_hh))  # (N, H)
+    H = Z_t * H + (1 - Z_t) * H_tilde  # (N, H)
+    return H, H
+
+
+def scan(step, inputs, state, params):
+    """Run one recurrent layer over time.
+
+    Args:
+        step: ``output, state = step(X, state, params)`` for one time step, such as :func:`lstm_step`.
+        inputs: (T, N, D), time first: one-hot rows, or the outputs of a layer below.
+        state: the state before the first step.
+        params: of the layer.
+
+    Returns:
+        The outputs of all steps (T, N, H) and the state after the last.
+    """
+    outputs = []
+    for X in inputs:  # X: (N, D)
+        output, state = step(X, state, params)
+        outputs.append(output)  # (N, H)
+    return torch.stack(outputs), state
+
+
+def lstm(inputs, state, params):
+    """Run an LSTM over time and read out the logits.
+
+    Args:
+        inputs: (T, N, V), time first.
+        state: (H, C) before the first step, each (N, H).
+        params: as :func:`lstm_params` draws them.
+
+    Returns:
+        logits (T * N, V), time first, and the state (H, C) after the last step.
+    """
+    *gates, W_hq, b_q = params
+    outputs, state = scan(lstm_step, inputs, state, gates)  # (T, N, H)
+    return outputs.flatten(0, 1) @ W_hq + b_q, state
+
+
+def gru(inputs, H, params):
+    """Run a GRU over time and read out the logits.
+
+    Args:
+        inputs: (T, N, V), time first.
+        H: the state before the first step, (N, H).
+        params: as :func:`gru_params` draws them.
+
+    Returns:
+        logits (T * N, V), time first, and the state after the last step (N, H).
+    """
+    *gates, W_hq, b_q = params
+    outputs, H = scan(gru_step, inputs, H, gates)  # (T, N, H)
+    return outputs.flatten(0, 1) @ W_hq + b_q, H
+
+
+class ScratchLSTM(ScratchRNN):
+    """A language model with one LSTM layer (Hochreiter and Schmidhuber, 1997; forget gate: Gers et al., 2000).
+
+    Args:
+        vocab_size, num_hiddens, device, dtype, input_scale, sigma: as in :func:`rnn_params`.
+
+    Attributes:
+        params: the fourteen tensors of :func:`lstm_params`.
+    """
+
+    draw_params = staticmethod(lstm_params)
+    recurrence = staticmethod(lstm)
+
+    def begin_state(self, batch_size, device=None):
+        """Return the hidden state and the memory cell before the first token: two tensors of zeros (N, H)."""
+        H = super().begin_state(batch_size, device)
+        return H, torch.zeros_like(H)
+
+
+class ScratchGRU(ScratchRNN):
+    """A language model with one GRU layer (Cho et al., 2014), its reset gate placed as in PyTorch.
+
+    Args:
+        vocab_size, num_hiddens, device, dtype, input_scale, sigma: as in :func:`rnn_params`.
+
+    Attributes:
+        params: the twelve tensors of :func:`gru_params`.
+    """
+
+    draw_params = staticmethod(gru_params)
+    recurrence = staticmethod(gru)
+
+
+def from_torch(layer, which="l0"):
+    """Return the parameters of one level of an ``nn.LSTM`` or ``nn.GRU`` as the tensors of this module.
+
+    The tensors are views or sums of the layer's own, so gradients flow back to it. PyTorch keeps two biases for each
+    gate; only their sum matters, save for the candidate of a GRU, where the reset gate stands between them.
+
+    Args:
+        layer: an ``nn.LSTM`` or ``nn.GRU``.
+        which: the end of the names of its parameters, such as ``"l1"`` or ``"l0_reverse"``.
+
+    Returns:
+        The tensors of :func:`lstm_params` or :func:`gru_params` without the read-out: 12 or 10.
+
+    Raises:
+        ValueError: for a layer of another kind.
+    """
+    if not isinstance(layer, (nn.LSTM, nn.GRU)):
+        raise ValueError(f"the layer is a {type(layer).__name__}: it must be an nn.LSTM or an nn.GRU, which have gates")
+    packed = [getattr(layer, f"{name}_{which}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    params = []
+    for W_x, W_h, b_x, b_h in zip(*(tensor.split(layer.hidden_size) for tensor in packed), strict=True):
+        params += [W_x.T, W_h.T, b_x + b_h]
+    if isinstance(layer, nn.GRU):
+        params[-1:] = [b_x, b_h]
+    return params
 
 
 def clip_gradients(params, theta):
