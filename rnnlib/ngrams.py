@@ -21,32 +21,53 @@ class NGram:
         smoothing: k > 0, the weight of the shorter context, in counts.
 
     Raises:
-        ValueError: for an order below 0, smoothing that is not above 0, or contexts too many to number.
+        ValueError: for a text without tokens or with ids outside 0 .. V - 1, an order that is not a whole number from 0
+            on, smoothing that is not above 0, or contexts too many to number.
     """
 
     def __init__(self, ids, order, vocab_size, smoothing=1.0):
         check_sizes(vocab_size=vocab_size)
         if not smoothing > 0:
             raise ValueError(f"smoothing={smoothing!r} must be above 0: a count of 0 would make a perplexity infinite")
-        if order < 0 or (vocab_size + 1) ** order >= 2**63:
-            raise ValueError(f"order={order!r} must be between 0 and what {vocab_size} tokens allow in 64-bit numbers")
+        if not isinstance(order, int) or order < 0 or (vocab_size + 1) ** order >= 2**63:
+            raise ValueError(
+                f"order={order!r} must be a whole number between 0 and what {vocab_size} tokens allow in 64-bit numbers"
+            )
         self.order, self.vocab_size, self.smoothing = order, vocab_size, smoothing
+        ids = self._checked(ids)
         self._counts = []
         for n in range(1, order + 1):
             codes, contexts = self._codes(ids, n)
             self._counts.append((np.unique(codes, return_counts=True), np.unique(contexts, return_counts=True)))
 
+    def _checked(self, ids):
+        """Return ids as a numpy array, or raise the error that names the remedy."""
+        ids = np.asarray(ids, dtype=np.int64)
+        if not len(ids):
+            raise ValueError("the text has no tokens: there is nothing to count")
+        if ids.min() < 0 or ids.max() >= self.vocab_size:
+            raise ValueError(
+                f"id {ids.min() if ids.min() < 0 else ids.max()} is outside 0 to {self.vocab_size - 1}: "
+                "was the text coded with another vocabulary?"
+            )
+        return ids
+
     def _codes(self, ids, n):
         """Number the n tokens that end at each position, and the n - 1 before it; before the text stands token V."""
         base = self.vocab_size + 1
-        padded = np.concatenate([np.full(n - 1, self.vocab_size), np.asarray(ids)]).astype(np.int64)
+        padded = np.concatenate([np.full(n - 1, self.vocab_size), ids])
         codes = np.zeros(len(ids), dtype=np.int64)
         for i in range(n):
             codes = codes * base + padded[i : i + len(ids)]
         return codes, codes // base
 
     def probabilities(self, ids):
-        """Return p(x_t | its context) for every token of a text, a numpy array of the same length."""
+        """Return p(x_t | its context) for every token of a text, a numpy array of the same length.
+
+        Raises:
+            ValueError: for a text without tokens or with ids outside 0 .. V - 1.
+        """
+        ids = self._checked(ids)
         p = np.full(len(ids), 1.0 / self.vocab_size)
         for n, (joint_counts, context_counts) in enumerate(self._counts, start=1):
             codes, contexts = self._codes(ids, n)

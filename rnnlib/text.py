@@ -44,16 +44,12 @@ class Vocab:
         reserved: tokens that get an id whether or not they occur, such as ``("<pad>",)``.
 
     Raises:
-        ValueError: if there are no tokens at all, or if a reserved token stands there twice.
+        ValueError: if there are no tokens or they are lists themselves, or if a reserved token stands there twice.
     """
 
     def __init__(self, tokens, min_freq=0, reserved=()):
-        counts = collections.Counter(tokens)
-        if not counts:
-            raise ValueError("the text has no tokens: give Vocab at least one (is the cleaned text empty?)")
-        special = ["<unk>", *reserved]
-        if len(set(special)) < len(special):
-            raise ValueError(f"reserved={reserved!r} repeats a token or names '<unk>', which has id 0 already")
+        counts = count_tokens(tokens)
+        special = special_tokens(reserved)
         frequent = [token for token, count in counts.most_common() if count >= min_freq]
         self.tokens = special + [token for token in frequent if token not in special]
         self._ids = {token: i for i, token in enumerate(self.tokens)}
@@ -75,12 +71,45 @@ class Vocab:
 
         Raises:
             IndexError: for an id outside ``0 .. len(vocab) - 1``.
+            ValueError: for anything but a flat list or a 1-D tensor of whole numbers.
         """
-        ids = [int(i) for i in ids]
-        for i in ids:
-            if not 0 <= i < len(self):
-                raise IndexError(f"id {i} is not in this vocabulary: its ids are 0 to {len(self) - 1}")
-        return [self.tokens[i] for i in ids]
+        return [self.tokens[i] for i in checked_ids(ids, len(self))]
+
+
+def count_tokens(tokens):
+    """Return how often each token occurs, a collections.Counter; raise a ValueError when there is nothing to count."""
+    try:
+        counts = collections.Counter(tokens)
+    except TypeError:  # a list can't be a key
+        raise ValueError("tokens must be one flat list of tokens, not a list of lines: join the lines first") from None
+    if not counts:
+        raise ValueError("the text has no tokens: give Vocab at least one (is the cleaned text empty?)")
+    return counts
+
+
+def special_tokens(reserved):
+    """Return the tokens that come before all others, ``<unk>`` first; raise a ValueError where one stands twice."""
+    if isinstance(reserved, str):
+        raise ValueError(f"reserved={reserved!r} is one text: write a tuple of tokens, reserved=({reserved!r},)")
+    special = ["<unk>", *reserved]
+    if len(set(special)) < len(special):
+        raise ValueError(f"reserved={reserved!r} repeats a token or names '<unk>', which has id 0 already")
+    return special
+
+
+def checked_ids(ids, vocab_size):
+    """Return ids as a list of whole numbers from 0 to V - 1, or raise the error that names the remedy."""
+    ids = torch.as_tensor(ids)
+    if ids.dim() != 1 or (len(ids) and ids.is_floating_point()):
+        raise ValueError(
+            f"ids must be a flat list or a 1-D tensor of whole numbers, not {ids.dtype} of shape {tuple(ids.shape)}: "
+            "decode one row at a time"
+        )
+    ids = ids.tolist()
+    for i in ids:
+        if not 0 <= i < vocab_size:
+            raise IndexError(f"id {i} is not in this vocabulary: its ids are 0 to {vocab_size - 1}")
+    return ids
 
 
 def sequential_pass(corpus, batch_size, num_steps, offset):
@@ -96,7 +125,7 @@ def sequential_pass(corpus, batch_size, num_steps, offset):
     """
     num_batches = (len(corpus) - offset - 1) // (batch_size * num_steps)
     num_tokens = num_batches * batch_size * num_steps
-    Xs = corpus[offset : offset + num_tokens].reshape(batch_size, -1)  # (N, num_batches * T)
+    Xs = corpus[offset : offset + num_tokens].reshape(batch_size, -1)  # (N, batches * T)
     Ys = corpus[offset + 1 : offset + 1 + num_tokens].reshape(batch_size, -1)
     for start in range(0, num_batches * num_steps, num_steps):
         yield Xs[:, start : start + num_steps], Ys[:, start : start + num_steps]
@@ -110,7 +139,7 @@ def random_pass(corpus, batch_size, num_steps, offset, generator=None):
     num_windows = (len(corpus) - offset - 1) // num_steps
     starts = offset + num_steps * torch.randperm(num_windows, generator=generator)
     for i in range(0, num_windows - batch_size + 1, batch_size):
-        X = starts[i : i + batch_size, None] + torch.arange(num_steps)  # positions in the corpus, (N, T)
+        X = starts[i : i + batch_size, None] + torch.arange(num_steps)  # positions, (N, T)
         yield corpus[X], corpus[X + 1]
 
 
@@ -123,8 +152,9 @@ class Batches:
     """
 
     def __init__(self, one_pass, corpus, batch_size, num_steps, offset, generator, contiguous):
-        self.corpus = _checked_corpus(corpus, batch_size, num_steps, offset)
-        self.batch_size, self.num_steps, self.offset, self.contiguous = batch_size, num_steps, offset, contiguous
+        self.corpus = checked_corpus(corpus, batch_size, num_steps, offset)
+        self.batch_size, self.num_steps = batch_size, num_steps
+        self.offset, self.contiguous = offset, contiguous
         self._one_pass, self._generator = one_pass, generator
 
     def __iter__(self):
@@ -137,8 +167,8 @@ class Batches:
 def sequential_batches(corpus, batch_size, num_steps, offset=None, seed=0):
     """Cut a corpus into ``batch_size`` long rows and read all of them from left to right.
 
-    The rows tile the corpus from the offset on; only a tail of fewer than ``batch_size * num_steps`` tokens and the
-    tokens before the offset are left out.
+    The rows tile the corpus from the offset on; only the tokens before the offset and a tail of at most
+    ``batch_size * num_steps`` tokens are not read.
 
     Args:
         corpus: a list or 1-D tensor of token ids.
@@ -170,7 +200,7 @@ def random_batches(corpus, batch_size, num_steps, offset=None, seed=0):
     return Batches(one_pass, corpus, batch_size, num_steps, offset, generator, contiguous=False)
 
 
-def _checked_corpus(corpus, batch_size, num_steps, offset):
+def checked_corpus(corpus, batch_size, num_steps, offset):
     """Return the corpus as a 1-D integer tensor, or say what is wrong with the arguments."""
     for name, value in (("batch_size", batch_size), ("num_steps", num_steps)):
         if not isinstance(value, int) or value < 1:
