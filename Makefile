@@ -1,0 +1,123 @@
+# `make` alone lists what can be done. GNU make 3.81 or newer; on Windows use it from Git Bash.
+#
+# Variables you may set on the command line:
+#   CHAPTER=02              the chapter for notebooks, text and test-chapter, by the beginning of its file name
+#   PYTHON=python3.12       the Python that creates .venv
+#   BIN=$CONDA_PREFIX/bin   an environment of your own: the folder of its python; nothing is installed into it
+#   CONSTRAINTS=            empty: the newest releases in place of the exact versions of constraints.txt
+#   LAB_FLAGS, PYTEST_FLAGS, BENCH_FLAGS, PIP_FLAGS   passed on
+
+.DEFAULT_GOAL := help
+.PHONY: help lab install lint test test-full test-chapter test-gpu test-browser bench notebooks text clean distclean
+
+VENV = .venv
+CONSTRAINTS = constraints.txt
+CHAPTER =
+WORKERS = 2
+
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+BIN = $(VENV)/Scripts
+else
+PYTHON ?= python3
+BIN = $(VENV)/bin
+endif
+PY = "$(BIN)/python"
+
+# Files that say that an installation is done and up to date. An environment of the reader's own is taken as it is.
+ifeq ($(origin BIN),command line)
+READY =
+BROWSER_READY =
+else
+READY = $(VENV)/.installed
+BROWSER_READY = $(VENV)/.installed-browser
+endif
+
+# Installs "rnnlib" with the extras $(1), editable. pip's notes on package folders that don't exist are noise to a
+# student, so they are left out of its messages; the progress bar (stdout) and pip's exit status stay as they are.
+pip_install = { { $(PY) -m pip install --disable-pip-version-check --no-input $(PIP_FLAGS) \
+	  $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e ".[$(1)]"; echo $$? > $(VENV)/.status; } 2>&1 1>&3 \
+	  | grep -v "Location '.*' is ignored" >&2; } 3>&1; \
+	status=$$(cat $(VENV)/.status); rm -f $(VENV)/.status; exit $$status
+
+# The networks here are tiny: with more threads than one they wait for each other.
+settings = RNNLIB_LIVE=0 OMP_NUM_THREADS=1
+nbval = --nbval --nbval-current-env
+# One worker keeps all cells of a notebook (loadfile); --verbosity=0 prints pytest's full closing line.
+parallel = -n $(WORKERS) --dist loadfile
+everything = $(PY) -m pytest --verbosity=0 -m "not browser" $(nbval) $(parallel) $(PYTEST_FLAGS)
+
+help: ## print this list
+	@echo "An interactive textbook on recurrent neural networks. Start with: make lab"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+lab: $(READY) ## install what is missing, fetch the texts, open the first chapter in JupyterLab
+	@$(PY) -m rnnlib.data
+	$(PY) -m jupyterlab $(LAB_FLAGS) notebooks/00_start_here.ipynb
+
+install: $(READY) ## create .venv with everything that the chapters and their tests need
+
+lint: $(READY) ## check the style of code and notebooks
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+test: lint ## check style, run all tests and every chapter with short trainings (minutes)
+	RNNLIB_QUICK=1 $(settings) $(everything) --nbval-cell-timeout=120 tests notebooks
+
+test-full: lint ## the same with the trainings as the book shows them
+	RNNLIB_QUICK=0 $(settings) $(everything) --nbval-cell-timeout=1200 tests notebooks
+
+test-chapter: $(READY) ## run one chapter with short trainings and compare its outputs: CHAPTER=02
+	@ls notebooks/$(CHAPTER)*.ipynb > /dev/null
+	RNNLIB_QUICK=1 $(settings) $(PY) -m pytest --verbosity=0 $(nbval) --nbval-cell-timeout=120 $(PYTEST_FLAGS) \
+	  notebooks/$(CHAPTER)*.ipynb
+
+test-gpu: $(READY) ## run every chapter on a CUDA device with full trainings; fails where there is none
+	@$(PY) -c 'import sys, torch; torch.cuda.is_available() or sys.exit("make test-gpu needs a CUDA device, but PyTorch " \
+	  + torch.__version__ + " finds none here; make test-full runs the same chapters on the CPU.")'
+	@$(PY) -c 'import sys, rnnlib; device = rnnlib.setup(); device.type == "cuda" or sys.exit( \
+	  "rnnlib.setup() picks the device " + str(device) + " although there is a CUDA device.")'
+	RNNLIB_QUICK=0 $(settings) $(PY) -m pytest --verbosity=0 $(nbval) --nbval-cell-timeout=1200 $(PYTEST_FLAGS) notebooks
+
+test-browser: $(READY) $(BROWSER_READY) ## drive a real JupyterLab in a real browser (Chromium must be installed)
+	RNNLIB_QUICK=1 OMP_NUM_THREADS=1 $(PY) -m pytest --verbosity=0 -m browser -rs $(PYTEST_FLAGS) tests
+
+bench: $(READY) ## measure this book's code and d2l's side by side
+	$(PY) -m benchmarks $(BENCH_FLAGS)
+
+notebooks: $(READY) ## run every chapter, or CHAPTER=02, with full trainings and save it with its outputs
+	$(PY) tools/notebooks.py run $(CHAPTER)
+
+text: $(READY) ## write every chapter, or CHAPTER=02, as a script into build/text, to edit it there
+	$(PY) tools/notebooks.py text $(CHAPTER)
+
+clean: ## remove caches and leftovers of builds; chapters being edited in build/text stay
+	rm -rf .pytest_cache .ruff_cache .hypothesis rnnlib.egg-info build/lib build/bdist.*
+	find rnnlib tests tools benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune \
+	  -exec rm -rf {} +
+
+distclean: clean ## also remove .venv
+	rm -rf $(VENV)
+
+# A file in the place of a target tells make that the installation is newer than the two files that describe it.
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
+	@if ! test -x $(PY); then \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo 'This book needs Python 3.11 or newer, but "$(PYTHON)" is' \
+	      "$$($(PYTHON) --version 2>&1 | head -n 1 | grep -i ^python || echo missing)." \
+	      'Install one and name it: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 1; }; \
+	  echo 'Creating $(VENV) ...'; \
+	  $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo 'The environment could not be created. On Debian and Ubuntu: sudo apt install python3-venv' >&2; exit 1; }; \
+	fi
+	@$(PY) -m pip --version > /dev/null 2>&1 || $(PY) -m ensurepip > /dev/null 2>&1 || { \
+	  echo '$(VENV) is incomplete; make distclean removes it, then start again.' >&2; exit 1; }
+	@echo 'Installing into $(VENV): minutes on the first run, up to 1.5 GB (several GB with CUDA) ...'
+	@$(call pip_install,lab$(comma)d2l$(comma)test)
+	@touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed
+	@$(call pip_install,browser)
+	@touch $@
+
+comma := ,
