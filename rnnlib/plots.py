@@ -188,18 +188,19 @@ class TextReport:
     """The status of a training as one line of text, rewritten in place on a terminal; for scripts."""
 
     def __init__(self):
-        self._printed_at = -float("inf")
+        self._printed_at, self._width = -float("inf"), 0
 
     def __call__(self, history, status, final):
         """Print the line if it is time to; the signature that ``fit`` reports to."""
         import sys
 
         now = time.perf_counter()
-        if final:
-            print(f"\r{status}" if sys.stdout.isatty() else status)
-        elif sys.stdout.isatty() and now - self._printed_at > 0.5:
-            print(f"\r{status}", end="", flush=True)
-            self._printed_at = now
+        if not sys.stdout.isatty():
+            if final:
+                print(status)
+        elif final or now - self._printed_at > 0.5:
+            print(f"\r{status:<{self._width}}", end="\n" if final else "", flush=True)  # spaces over a longer line
+            self._printed_at, self._width = now, len(status)
 
 
 def live_report():
@@ -215,10 +216,15 @@ def live_report():
 def curve_figure(history):
     """Return a Figure of a :class:`rnnlib.training.History`: perplexity by epoch, with its landmarks."""
     curve = LiveCurve()
+    curve.draw(history, curve_title(history))
+    return curve.fig
+
+
+def curve_title(history):
+    """Say in one line what a training has reached."""
+    if not history:
+        return "no epoch was finished"
     best = history.best
     if best["valid"] is None:
-        title = f"training {best['train']:.2f} at epoch {best['epoch']}; held-out text was not measured"
-    else:
-        title = f"held-out best {best['valid']:.2f} at epoch {best['epoch']}; last training {history[-1]['train']:.2f}"
-    curve.draw(history, title)
-    return curve.fig
+        return f"training {best['train']:.2f} at epoch {best['epoch']}; held-out text was not measured"
+    return f"held-out best {best['valid']:.2f} at epoch {best['epoch']}; last training {history[-1]['train']:.2f}"

@@ -32,6 +32,8 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None):
         best = logits.argmax(-1, keepdim=True)
         return torch.zeros_like(logits).scatter(-1, best, 1.0)
     largest = logits.max(-1, keepdim=True).values  # so that a tiny T can't overflow
+    limits = torch.finfo(logits.dtype)
+    temperature = min(max(temperature, limits.tiny), limits.max)  # so that it is no 0 or infinity in this dtype
     return torch.softmax((logits - largest) / temperature, -1)
 
 
@@ -90,13 +92,14 @@ def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed
 @contextlib.contextmanager
 def evaluating(model):
     """Run a model in evaluation mode, one small step at a time, and give it back as it was."""
-    was_training = model.training
+    was_training, was_enabled = model.training, torch.backends.mkldnn.enabled
     model.eval()
+    # oneDNN prepares every call at a cost that pays for large batches only; single steps are faster without it.
+    torch.backends.mkldnn.enabled = False
     try:
-        # oneDNN prepares every call at a cost that pays for large batches only; single steps are faster without it.
-        with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):
-            yield
+        yield
     finally:
+        torch.backends.mkldnn.enabled = was_enabled
         model.train(was_training)
 
 
@@ -124,5 +127,6 @@ def check_prefix(vocab, prefix):
     if unknown:
         raise ValueError(
             f"the prefix {prefix!r} has tokens that the model has never seen: {', '.join(map(repr, unknown))}. "
-            "Clean it as the training text was: rnnlib.text.clean(prefix)"
+            "Clean it as the training text was, rnnlib.text.clean(prefix), or take others; a model of words needs a "
+            "list of words"
         )

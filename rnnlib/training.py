@@ -7,7 +7,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from rnnlib.scratch import clip_gradients, detach
+from rnnlib.scratch import check_sizes, clip_gradients, detach
 
 
 class Diverged(ArithmeticError):
@@ -21,10 +21,13 @@ class History(list):
     ``tokens_per_second``, ``seconds`` (training time of this epoch) and ``sample`` (a text or None).
 
     Attributes:
+        keys: the names of the columns, in order.
         status: ``"finished"``, ``"stopped"`` (by the reader) or ``"diverged"``; ``"running"`` until then.
         optimizer: kept so that a resumed training goes on with the same moments.
         landmarks: dict of perplexities to draw beside the curves.
     """
+
+    keys = ("epoch", "train", "valid", "tokens_per_second", "seconds", "sample")
 
     def __init__(self, landmarks=None):
         super().__init__()
@@ -37,7 +40,13 @@ class History(list):
 
     @property
     def best(self):
-        """The row with the lowest held-out perplexity, or the lowest training perplexity without held-out text."""
+        """The row with the lowest held-out perplexity, or the lowest training perplexity without held-out text.
+
+        Raises:
+            ValueError: while no epoch is finished.
+        """
+        if not self:
+            raise ValueError("the history is empty: no epoch of this training was finished")
         measured = [row for row in self if row["valid"] is not None]
         return min(measured, key=lambda row: row["valid"]) if measured else min(self, key=lambda row: row["train"])
 
@@ -54,7 +63,7 @@ class History(list):
     def to_csv(self, path):
         """Write one line an epoch to a file that a spreadsheet opens."""
         with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self[0]) if self else [])
+            writer = csv.DictWriter(file, fieldnames=self.keys)
             writer.writeheader()
             writer.writerows(self)
 
@@ -102,7 +111,7 @@ def train_epoch(model, batches, optimizer, clip=1.0):
         loss.backward()
         norm = clip_gradients(model.parameters(), clip)
         if not torch.isfinite(norm):
-            raise Diverged(f"the loss is {float(loss.detach()):.3g} and the gradient norm {float(norm)}")
+            raise Diverged(f"the loss is {float(loss.detach()):.3g}, the gradient {norm}")
         optimizer.step()
         total_nll += float(loss.detach()) * len(targets)
         total_tokens += len(targets)
@@ -121,10 +130,12 @@ def mean_nll(model, batches):
     was_training = model.training
     model.eval()
     total_nll, total_tokens = 0.0, 0
-    for logits, targets in unroll(model, batches):
-        total_nll += float(F.cross_entropy(logits, targets, reduction="sum"))
-        total_tokens += len(targets)
-    model.train(was_training)
+    try:
+        for logits, targets in unroll(model, batches):
+            total_nll += float(F.cross_entropy(logits, targets, reduction="sum"))
+            total_tokens += len(targets)
+    finally:
+        model.train(was_training)
     return mean(total_nll, total_tokens)
 
 
@@ -196,15 +207,15 @@ def fit(
         History: one dict an epoch; ``.plot()`` draws it again, ``.to_csv(path)`` saves it.
 
     Raises:
-        ValueError: for a number of epochs below 1, or empty batches.
+        ValueError: for a number of epochs below 1, empty batches, or an optimizer of another model.
     """
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"epochs={epochs!r} must be a whole number of at least 1")
+    check_sizes(epochs=epochs, valid_every=valid_every, sample_every=sample_every)
     if history is None:
         history = History()
     history.landmarks.update(landmarks or {})
     history.status = "running"
     optimizer = optimizer or history.optimizer or torch.optim.SGD(model.parameters(), lr=lr)
+    check_optimizer(optimizer, model)
     history.optimizer = optimizer
     if report is None:
         from rnnlib import plots
@@ -237,6 +248,16 @@ def fit(
         )
     report(history, explanation or status_line(history, last), True)
     return history
+
+
+def check_optimizer(optimizer, model):
+    """Raise a ValueError that names the remedy if an optimizer holds no parameter of this model."""
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if held.isdisjoint(id(p) for p in model.parameters()):
+        raise ValueError(
+            "the optimizer holds the parameters of another model, so this one would learn nothing: make the optimizer "
+            "after the model, and hand in a history only to go on with the same model"
+        )
 
 
 def run_epoch(model, batches, optimizer, clip):

@@ -5,8 +5,12 @@ run     take over the sources edited in build/text, run all cells from a fresh k
 """
 
 import argparse
+import ast
+import inspect
 import os
+import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -14,6 +18,8 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from rnnlib import check
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = ROOT / "build" / "text"
@@ -52,6 +58,8 @@ def load(path):
 def run(path):
     """Execute a chapter from a fresh kernel and save it; on an error save nothing."""
     notebook = tidy(load(path))
+    fill_in_solutions(notebook, chapter=int(path.name[:2]))
+    fill_in_definitions(notebook)
     started = time.perf_counter()
     client = NotebookClient(
         notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
@@ -65,6 +73,51 @@ def run(path):
     print(f"{path.name}: {time.perf_counter() - started:.0f} s, {path.stat().st_size / 1000:.0f} kB")
 
 
+def fill_in_solutions(notebook, chapter):
+    """Write the source of the solutions in rnnlib.check, folded, into the cell that begins with '## Solutions'."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## Solutions"):
+            parts = ["## Solutions", "Try first; a hint often is enough."]
+            for exercise in check.EXERCISES:
+                if exercise.chapter == chapter:
+                    source = textwrap.dedent(inspect.getsource(exercise.solution)).strip()
+                    parts.append(
+                        f"<details><summary><code>{exercise.name}</code></summary>\n\n"
+                        f"```python\n{source}\n```\n\n</details>"
+                    )
+            cell.source = "\n\n".join(parts)
+
+
+def fill_in_definitions(notebook):
+    """Write the library's own source, without docstrings, into the cells tagged 'defines'."""
+    sources = {}
+    for module in sorted((ROOT / "rnnlib").glob("*.py")):
+        sources.update(definitions(module.read_text(encoding="utf-8")))
+    for cell in notebook.cells:
+        if "defines" in cell.metadata.get("tags", []):
+            for name, source in definitions(cell.source).items():
+                if name in sources:
+                    cell.source = cell.source.replace(source, sources[name])
+            command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(ROOT / "notebooks" / "cell.py")]
+            done = subprocess.run(command, input=cell.source, capture_output=True, text=True, check=True)
+            cell.source = done.stdout.strip()
+
+
+def definitions(source):
+    """Return the source of each function and class of a module by name, without docstrings."""
+    lines, found = source.splitlines(), {}
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            kept = dict(enumerate(lines[first - 1 : node.end_lineno], start=first))
+            for inner in ast.walk(node):
+                if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner) is not None:
+                    for number in range(inner.body[0].lineno, inner.body[0].end_lineno + 1):
+                        del kept[number]
+            found[node.name] = "\n".join(kept.values())
+    return found
+
+
 def tidy(notebook):
     """Number the cells, fix the kernel's name, drop what differs between machines or can't be shown again."""
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
@@ -74,6 +127,8 @@ def tidy(notebook):
         for output in cell.get("outputs", []):
             # A slider lives in a kernel; without one JupyterLab shows an error in its place. The text beside it stays.
             output.get("data", {}).pop(WIDGET_VIEW, None)
+            if output.output_type == "error":
+                output.traceback = [f"{output.ename}: {output.evalue}"]  # the frames name folders of this machine
     return notebook
 
 

@@ -91,8 +91,97 @@ class TemperatureDesk(Explorer):
         )
 
 
+class UnrollStepper(Explorer):
+    """What does the state change about a character read for the second time?
+
+    Args:
+        model, vocab: a language model whose state is one tensor (N, H), and its vocabulary.
+        text: the text to read first.
+    """
+
+    title = "Unroll stepper"
+    question = "the same letter occurs twice: will both be followed by the same guess?"
+    presets = {"keep the state": {"reset_at": 0}, "forget after 8": {"reset_at": 8}}  # noqa: RUF012
+
+    def __init__(self, model, vocab, text="the time traveller"):
+        self.model, self.vocab = model, vocab
+        super().__init__(
+            text=widgets.Text(text, description="text", continuous_update=False),
+            reset_at=widgets.IntSlider(0, min=0, max=24, description="reset the state before character (0 = never)"),
+        )
+
+    @classmethod
+    def default_arguments(cls):
+        """An untrained model is enough to move the controls."""
+        return {key: value for key, value in TemperatureDesk.default_arguments().items() if key != "num_tokens"}
+
+    def measure(self, text, reset_at):
+        """Return the states (T, H), the guess after each character, and the bits that each next character costs.
+
+        Raises:
+            ValueError: for a text of fewer than two characters or with characters outside the vocabulary.
+        """
+        sampling.check_prefix(self.vocab, text)
+        if len(text) < 2:
+            raise ValueError(f"the text {text!r} is too short: give at least two characters")
+        text = text[:40]
+        device = next(self.model.parameters()).device
+        state, states, log_p = self.model.begin_state(1, device), [], []
+        with torch.no_grad():
+            for position, token in enumerate(self.vocab[list(text)], start=1):
+                if position == reset_at:
+                    state = self.model.begin_state(1, device)
+                logits, state = self.model(torch.tensor([[token]], device=device), state)
+                states.append(state[0].float().cpu())
+                log_p.append(torch.log_softmax(logits[-1].float().cpu(), -1))
+        log_p = torch.stack(log_p)  # (T, V)
+        read = torch.tensor(self.vocab[list(text[1:])])
+        return {
+            "text": text,
+            "reset_at": reset_at if 0 < reset_at <= len(text) else 0,
+            "states": torch.stack(states),
+            "guesses": self.vocab.decode(log_p.argmax(-1)),
+            "bits": -log_p[:-1].gather(1, read[:, None])[:, 0] / np.log(2),  # (T - 1,)
+        }
+
+    def draw(self, data):
+        """The state as a heat map that grows with the text, over the bits that each character costs."""
+        fig, (heat, cost) = plots.new_figure(height=4.4, rows=2, height_ratios=[3, 2], sharex=True)
+        units = min(32, data["states"].shape[1])
+        heat.imshow(data["states"][:, :units].T.numpy(), cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
+        heat.set_ylabel(f"hidden unit 0 to {units - 1}")
+        heat.set_title("hidden state after each character, from -1 (brown) to 1 (violet)")
+        cost.bar(np.arange(1, len(data["text"])), data["bits"].numpy(), color=plots.BLUE)
+        cost.axhline(np.log2(len(self.vocab)), color=plots.GREY, linewidth=0.9, linestyle=":")
+        cost.set_ylabel("bits to predict it")
+        names = ["␣" if character == " " else character for character in data["text"]]
+        guesses = ["␣" if guess == " " else guess for guess in data["guesses"]]
+        labels = [f"{name}\n{guess}" for name, guess in zip(names, guesses, strict=True)]
+        cost.set_xticks(range(len(labels)), labels, fontsize=10)
+        cost.set_xlabel("character read (above), guess for the next one (below)")
+        if data["reset_at"]:
+            for axes in (heat, cost):
+                axes.axvline(data["reset_at"] - 1.5, color=plots.ORANGE, linestyle="--")
+        return fig
+
+    def describe(self, data):
+        """Compare the guesses after a repeated character, and give the mean cost."""
+        text, guesses = data["text"], data["guesses"]
+        cost = f"a character costs {float(data['bits'].mean()):.2f} bits on average"
+        repeated = [c for c in dict.fromkeys(text) if text.count(c) > 1]
+        if not repeated:
+            return f"No character occurs twice; {cost}."
+        differing = [c for c in repeated if len({guesses[i] for i, d in enumerate(text) if d == c}) > 1]
+        chosen = max(differing or repeated, key=text.count)
+        after = [f"“{guesses[i]}”" for i, c in enumerate(text) if c == chosen]
+        verdict = "the state makes the difference" if differing else "here the state makes no difference to the guess"
+        return f"After “{chosen}” the model guesses {', then '.join(after)}: {verdict}; {cost}."
+
+
 class HiddenSizeLab(Explorer):
-    """What does a larger hidden state buy, on the training text and on other text? Retrains in seconds.
+    """What do more hidden units, and a larger input scale, buy on the training text and on other text?
+
+    Each new setting is trained from scratch, in seconds, and kept.
 
     Args:
         train_ids, valid_ids: token ids of the training and the held-out text.
@@ -101,51 +190,54 @@ class HiddenSizeLab(Explorer):
         device: to train on.
     """
 
-    title = "Hidden size lab (each new size trains from scratch)"
-    question = "sixteen times the hidden units: what happens to the perplexity of text the model has not seen?"
+    title = "Hidden size lab (each new setting trains from scratch)"
+    question = "16 times the hidden units: what happens to the perplexity of text that the model has not seen?"
     sizes = (8, 16, 32, 64, 128, 256)
 
     def __init__(self, train_ids, valid_ids, vocab_size, epochs=40, device=None):
         self.train_ids, self.valid_ids, self.vocab_size = train_ids, valid_ids, vocab_size
         self.epochs, self.device = epochs, device
-        self.runs = {}  # num_hiddens -> what was measured, so that a size trains only once
+        self.runs = {}  # (num_hiddens, input_scale) -> what was measured, so that a setting trains only once
         super().__init__(
             num_hiddens=widgets.SelectionSlider(
                 options=self.sizes, value=32, description="hidden units", continuous_update=False
-            )
+            ),
+            input_scale=widgets.SelectionSlider(
+                options=(0.01, 0.1, 1.0), value=1.0, description="scale of W_xh", continuous_update=False
+            ),
         )
 
     @classmethod
     def default_arguments(cls):
-        """A short text and two epochs are enough to move the control."""
+        """A short text and two epochs are enough to move the controls."""
         ids = [i * i % 11 for i in range(2600)]
         return {"train_ids": ids, "valid_ids": ids[:1300], "vocab_size": 11, "epochs": 2}
 
-    def measure(self, num_hiddens, on_progress=lambda data: None):
-        """Train a model of this size and return its history, parameters, and all the sizes tried so far.
+    def measure(self, num_hiddens, input_scale=1.0, on_progress=lambda data: None):
+        """Train a model of this size and return its history, parameters, and all the sizes tried at this scale.
 
         Raises:
             ValueError: if num_hiddens is not a whole number of at least 1.
         """
-        if num_hiddens not in self.runs or self.runs[num_hiddens]["history"].status != "finished":
-            self._train(num_hiddens, on_progress)
-        return self._data(num_hiddens)
+        run = self.runs.get((num_hiddens, input_scale))
+        if run is None or run["history"].status != "finished":
+            self._train(num_hiddens, input_scale, on_progress)
+        return self._data(num_hiddens, input_scale)
 
     def measure_on_page(self, **values):
         """Train, showing the curve as it grows."""
         return self.measure(**values, on_progress=self.publish)
 
-    def _train(self, num_hiddens, on_progress):
+    def _train(self, num_hiddens, input_scale, on_progress):
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            model = scratch.ScratchRNN(self.vocab_size, num_hiddens, self.device)
-        drawn = {"epoch": 0}
+            model = scratch.ScratchRNN(self.vocab_size, num_hiddens, self.device, input_scale=input_scale)
+        parameters = sum(p.numel() for p in model.params)
 
         def report(history, status, final):
-            self.runs[num_hiddens] = {"history": history, "parameters": sum(p.numel() for p in model.params)}
-            if not final and len(history) - drawn["epoch"] >= max(1, self.epochs // 4):
-                drawn["epoch"] = len(history)
-                on_progress(self._data(num_hiddens))
+            self.runs[num_hiddens, input_scale] = {"history": history, "parameters": parameters}
+            if not final and len(history) % max(1, self.epochs // 4) == 0:
+                on_progress(self._data(num_hiddens, input_scale))
 
         training.fit(
             model,
@@ -156,40 +248,39 @@ class HiddenSizeLab(Explorer):
             report=report,
         )
 
-    def _data(self, num_hiddens):
-        return {"num_hiddens": num_hiddens, "epochs": self.epochs, "runs": self.runs, **self.runs[num_hiddens]}
+    def _data(self, num_hiddens, input_scale):
+        same_scale = {size: run["history"] for (size, scale), run in self.runs.items() if scale == input_scale}
+        setting = {"num_hiddens": num_hiddens, "input_scale": input_scale}
+        return setting | {"sizes": dict(sorted(same_scale.items()))} | self.runs[num_hiddens, input_scale]
 
     def draw(self, data):
-        """The curves of this size, and beside them the last and best perplexities of all sizes tried."""
+        """The curves of this setting, and beside them the last and best perplexities of all sizes tried."""
         fig, (curve, sizes) = plots.new_figure(height=3.8, columns=2, width_ratios=[3, 2], sharey=True)
         history = data["history"]
         curve.plot(*history.column("train"), color=plots.BLUE, label="training")
         curve.plot(*history.column("valid"), color=plots.ORANGE, linestyle="--", label="held-out")
-        curve.axhline(self.vocab_size, color=plots.GREY, linewidth=0.9, linestyle=":")
         curve.set_xlim(0, self.epochs * 1.02)
         curve.set_xlabel("epoch")
-        curve.set_title(f"{data['num_hiddens']} hidden units, epoch {len(history)} of {self.epochs}")
+        curve.set_title(f"{data['num_hiddens']} hidden units, scale {data['input_scale']:g}")
         curve.legend(loc="lower left")
-        finished = {size: run["history"] for size, run in sorted(data["runs"].items()) if len(run["history"])}
-        last = [run[-1]["train"] for run in finished.values()]
-        best = [run.best["valid"] or np.nan for run in finished.values()]
-        sizes.plot(list(finished), last, "o-", color=plots.BLUE, markersize=6)
-        sizes.plot(list(finished), best, "s--", color=plots.ORANGE, markersize=6)
+        tried = {size: run for size, run in data["sizes"].items() if len(run)}
+        sizes.plot(list(tried), [run[-1]["train"] for run in tried.values()], "o-", color=plots.BLUE)
+        sizes.plot(list(tried), [run.best["valid"] or np.nan for run in tried.values()], "s--", color=plots.ORANGE)
         sizes.axvline(data["num_hiddens"], color=plots.GREY, linewidth=0.9, linestyle=":")
         sizes.set_xscale("log", base=2)
         sizes.set_xlim(6, 340)
         sizes.set_xticks(self.sizes, [str(size) for size in self.sizes])
         sizes.set_xlabel("hidden units")
         sizes.set_title("last training, best held-out")
-        plots.perplexity_axis(curve, lowest=1.0, highest=1.2 * self.vocab_size)
+        plots.perplexity_axis(curve, highest=1.2 * self.vocab_size)
         return fig
 
     def describe(self, data):
-        """Say what this size reached, with its parameters and speed."""
+        """Say what this setting reached, with its parameters and speed."""
         history = data["history"]
         if not len(history):
             return f"{data['num_hiddens']} hidden units: stopped before the first epoch was done."
-        if len(history) < self.epochs and history.status == "running":
+        if history.status == "running":
             return f"training {data['num_hiddens']} hidden units: epoch {len(history)} of {self.epochs} …"
         best, speed = history.best, np.median([row["tokens_per_second"] for row in history])
         held_out = "not measured" if best["valid"] is None else f"{best['valid']:.2f} at epoch {best['epoch']}"
@@ -265,4 +356,4 @@ class PerplexityRuler(Explorer):
         )
 
 
-EXPLORERS = (HiddenSizeLab, TemperatureDesk, PerplexityRuler)
+EXPLORERS = (UnrollStepper, TemperatureDesk, PerplexityRuler, HiddenSizeLab)
