@@ -24,13 +24,13 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None):
     """
     check_temperature(temperature)
     check_top_k(top_k, logits.shape[-1])
+    if temperature == 0:
+        best = logits.argmax(-1, keepdim=True)
+        return torch.zeros_like(logits).scatter(-1, best, 1.0)
     if top_k is not None:
         kept = torch.topk(logits, top_k)
         nothing = torch.full_like(logits, -math.inf)
         logits = nothing.scatter(-1, kept.indices, kept.values)
-    if temperature == 0:
-        best = logits.argmax(-1, keepdim=True)
-        return torch.zeros_like(logits).scatter(-1, best, 1.0)
     largest = logits.max(-1, keepdim=True).values  # so that a tiny T can't overflow
     limits = torch.finfo(logits.dtype)
     temperature = min(max(temperature, limits.tiny), limits.max)  # so that it is no 0 or infinity in this dtype
