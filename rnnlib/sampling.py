@@ -32,8 +32,8 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None):
         nothing = torch.full_like(logits, -math.inf)
         logits = nothing.scatter(-1, kept.indices, kept.values)
     largest = logits.max(-1, keepdim=True).values  # so that a tiny T can't overflow
-    limits = torch.finfo(logits.dtype)
-    temperature = min(max(temperature, limits.tiny), limits.max)  # so that it is no 0 or infinity in this dtype
+    limits = torch.finfo(logits.dtype)  # in which T must stay a number above 0
+    temperature = min(max(temperature, limits.tiny), limits.max)
     return torch.softmax((logits - largest) / temperature, -1)
 
 
