@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import io
+import math
 import os
 import time
 
@@ -116,12 +117,18 @@ def perplexity_axis(axes, lowest=1.0, highest=40.0):
 
 
 def draw_landmarks(axes, landmarks):
-    """Draw a dotted line with its name for each landmark perplexity; names that would collide share a line."""
-    for name, value in landmarks.items():
+    """Draw a dotted line with its name for each landmark perplexity; names too close together form one block."""
+    blocks = []  # of (name, value)
+    for name, value in sorted(landmarks.items(), key=lambda landmark: -landmark[1]):
         axes.axhline(value, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
+        if blocks and blocks[-1][-1][1] < 1.2 * value:  # about a line of text on the axis of perplexities
+            blocks[-1].append((name, value))
+        else:
+            blocks.append([(name, value)])
+    for block in blocks:
         axes.annotate(
-            f"{name} {value:.3g}",
-            (1, value),
+            "\n".join(f"{name} {value:.3g}" for name, value in block),
+            (1, math.prod(value for _, value in block) ** (1 / len(block))),
             xycoords=("axes fraction", "data"),
             xytext=(4, 0),
             textcoords="offset points",
@@ -166,7 +173,7 @@ class LiveCurve:
         self.axes.set_xlim(0, max(10, len(history)) * 1.01)
         self.axes.set_title(status, fontsize=10, wrap=True)
         samples = history.column("sample")[1]
-        self.footer.set_text(samples[-1].replace("\n", " ")[:96] if samples else " ")
+        self.footer.set_text(samples[-1].replace("\n", " ")[:92] if samples else " ")
 
     def __call__(self, history, status, final):
         """Redraw if it is time to; the signature that ``fit`` reports to."""
