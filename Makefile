@@ -40,6 +40,11 @@ pip_install = { { $(PY) -m pip install --disable-pip-version-check --no-input $(
 	  | grep -v "Location '.*' is ignored" >&2; } 3>&1; \
 	status=$$(cat $(VENV)/.status); rm -f $(VENV)/.status; exit $$status
 
+# Kernels run in the folder of the chapters, where a relative folder of corpora would be another one.
+ifdef RNNLIB_DATA
+export RNNLIB_DATA := $(abspath $(RNNLIB_DATA))
+endif
+
 # The networks here are tiny: with more threads than one they wait for each other.
 settings = RNNLIB_LIVE=0 OMP_NUM_THREADS=1
 nbval = --nbval --nbval-current-env
