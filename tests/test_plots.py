@@ -6,9 +6,11 @@ import math
 import os
 import struct
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from rnnlib import plots, text
 from rnnlib.plots import LiveCurve, TextReport, curve_figure
@@ -46,6 +48,14 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    """Draw in the style of the book, and leave it to no other test."""
+    with matplotlib.rc_context():
+        plots.use_style()
+        yield
 
 
 @pytest.fixture
@@ -152,7 +162,7 @@ def test_last_frame_is_always_drawn(screen, clock, quick_png):
     assert len(screen.all) == 1, "too soon"
     curve(history, "done", True)
     assert len(screen.all) == 2
-    assert curve.axes.get_title() == "done"
+    assert curve.axes.get_title(loc="left") == "done"
     assert list(curve.train.get_ydata()) == history.column("train")[1]
 
 
@@ -216,7 +226,7 @@ def test_lines_are_the_history():
     assert (train.get_linestyle(), valid.get_linestyle()) == ("-", "--"), "told apart without colour too"
     assert [entry.get_text() for entry in axes.get_legend().get_texts()] == ["training", "held-out"]
     assert axes.get_xlabel() == "epoch" and axes.get_ylabel() == "perplexity (log)"
-    assert axes.get_title() == f"held-out best {8 + 1 / 3:.2f} at epoch 6; last training {1 + 19 / 7:.2f}"
+    assert axes.get_title(loc="left") == f"held-out best {8 + 1 / 3:.2f} at epoch 6; last training {1 + 19 / 7:.2f}"
 
 
 def test_single_points_are_visible():
@@ -315,7 +325,7 @@ def test_strange_histories_are_drawn_without_complaint(case, recwarn):
         "no epoch": "no epoch was finished",
         "no held-out text": "training 5.75 at epoch 4; held-out text was not",
     }
-    assert titles.get(case, "held-out best") in axes.get_title()
+    assert titles.get(case, "held-out best") in axes.get_title(loc="left")
     assert not [str(warning.message) for warning in recwarn]
 
 
@@ -348,7 +358,8 @@ def test_long_explanation_stays_in_the_picture():
     )
     curve.draw(History({"uniform": 28.0}), explanation)
     draw_as_stored(curve.fig)
-    frame, title = curve.fig.bbox, curve.axes.title.get_window_extent()
+    (title,) = curve.axes.findobj(lambda artist: isinstance(artist, Text) and artist.get_text() == explanation)
+    frame, title = curve.fig.bbox, title.get_window_extent()
     assert title.x0 >= frame.x0 and title.x1 <= frame.x1 and title.y1 <= frame.y1
 
 
@@ -416,6 +427,5 @@ def test_the_report_suits_the_place(monkeypatch):
 
 
 def test_style_can_be_read_without_colours():
-    plots.use_style()
     assert len(set(plt.rcParams["axes.prop_cycle"].by_key()["color"])) == 6
     assert not plt.rcParams["axes.spines.top"]
