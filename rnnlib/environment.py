@@ -79,5 +79,14 @@ def environment_report():
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
     lines.append(f"{'device':<12} {name}, {torch.get_num_threads()} of {os.cpu_count()} CPU threads in use")
     lines.append(f"{'mode':<12} {'quick (RNNLIB_QUICK=1)' if quick_mode() else 'full'}")
-    lines.extend(f"{corpus:<12} {place}" for corpus, place in data.where().items())
+    lines.extend(f"{corpus:<12} {_without_home(place)}" for corpus, place in data.where().items())
     return "\n".join(lines)
+
+
+def _without_home(place):
+    """Write a path without the folders that are private to this machine, so that a report can be shared."""
+    folders = {"$RNNLIB_DATA": os.environ.get("RNNLIB_DATA"), "$RNNLIB_CACHE": os.environ.get("RNNLIB_CACHE"), "~": "~"}
+    for name, folder in folders.items():
+        if folder:
+            place = place.replace(os.path.abspath(os.path.expanduser(folder)), name)
+    return place
