@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import itertools
 import re
 
 import torch
@@ -162,6 +163,29 @@ class Batches:
         if offset is None:
             offset = int(torch.randint(self.num_steps, (), generator=self._generator))
         return self._one_pass(self.corpus, self.batch_size, self.num_steps, offset)
+
+
+class Portions:
+    """Hand out one long pass over minibatches in portions, so that an epoch of training ends within seconds.
+
+    Each loop over it goes on where the loop before stopped; after the end of the text it starts a new pass.
+
+    Args:
+        batches: minibatches, such as :func:`sequential_batches` makes.
+        num_batches: how many of them a portion has; the last of a pass may have fewer.
+    """
+
+    def __init__(self, batches, num_batches):
+        self.batches, self.num_batches = batches, num_batches
+        self.contiguous = getattr(batches, "contiguous", False)
+        self._rest = iter(())
+
+    def __iter__(self):
+        portion = list(itertools.islice(self._rest, self.num_batches))
+        if not portion:
+            self._rest = iter(self.batches)
+            portion = list(itertools.islice(self._rest, self.num_batches))
+        return iter(portion)
 
 
 def sequential_batches(corpus, batch_size, num_steps, offset=None, seed=0):

@@ -1,0 +1,143 @@
+"""Trained models that come with the book, so that no class waits for them (built in chapter 4).
+
+A checkpoint is a safetensors file in ``rnnlib/checkpoints``: the weights of a model, the history of its training and a
+fingerprint of the text that it learned from. This command trains one anew and writes its file, in a few minutes::
+
+    python -m rnnlib.pretrained shakespeare_gru
+"""
+
+import hashlib
+import json
+import math
+import sys
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from rnnlib import data, environment, models, text, training
+
+FOLDER = Path(__file__).parent / "checkpoints"
+
+
+def train_shakespeare(model, train_ids, valid_ids, epochs, **options):
+    """Train a language model on a long text: windows of 25, Adam, a learning rate that falls along a straight line.
+
+    Args:
+        model: the language model.
+        train_ids, valid_ids: token ids of the training and the held-out text.
+        epochs: passes over the training text; each is cut into ten rounds, so that there is something to watch.
+        **options: for :func:`rnnlib.training.fit`, such as ``landmarks``.
+
+    Returns:
+        History: one row a round.
+    """
+    windows = text.sequential_batches(train_ids, batch_size=64, num_steps=25)
+    tenth = math.ceil(len(train_ids) / (10 * 64 * 25))  # minibatches in a round
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    rounds = 10 * epochs
+    decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=rounds)
+    return training.fit(
+        model,
+        text.Portions(windows, tenth),
+        rounds,
+        valid_batches=text.sequential_batches(valid_ids, 32, 50, offset=0),
+        valid_every=5,
+        optimizer=optimizer,
+        scheduler=decay,
+        **options,
+    )
+
+
+def shakespeare_gru():
+    """Train the checkpoint of chapter 4 and return the model, its history and the ids that it learned from."""
+    device = environment.setup(seed=0)
+    characters = list(data.load_text("shakespeare"))
+    vocab = text.Vocab(characters)
+    ids = vocab[characters]
+    size = int(0.9 * len(ids))
+    train_ids, valid_ids = ids[:size], ids[size:]
+    model = models.LanguageModel(nn.GRU(64, 256), len(vocab), nn.Embedding(len(vocab), 64)).to(device)
+    return model, train_shakespeare(model, train_ids, valid_ids, epochs=6), train_ids
+
+
+RECIPES = {"shakespeare_gru": shakespeare_gru}
+
+
+def load_or_train(model, train, ids, checkpoint=None):
+    """Give a model the weights of a checkpoint, or train it.
+
+    A checkpoint is taken only if it learned from the very same ids; otherwise a line says so and the model is trained.
+
+    Args:
+        model: of the form of the checkpoint.
+        train: a function without arguments that trains the model and returns its History.
+        ids: the token ids that ``train`` learns from.
+        checkpoint: the name of a checkpoint; without one the model is trained.
+
+    Returns:
+        History: that of the checkpoint, or of the training.
+
+    Raises:
+        ValueError: for an unknown checkpoint, or one whose tensors don't fit the model.
+    """
+    if checkpoint is None:
+        return train()
+    weights, facts = load(checkpoint)
+    if facts["fingerprint"] != fingerprint(ids):
+        print(f"The checkpoint {checkpoint!r} learned from another text, so the model is trained here.")
+        return train()
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"the checkpoint {checkpoint!r} doesn't fit this model: {error}") from None
+    history = training.History(json.loads(facts["landmarks"]))
+    history.extend(json.loads(facts["history"]))
+    history.status = "finished"
+    return history
+
+
+def load(name):
+    """Return the tensors of a checkpoint by name, and the facts that are stored with them.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    path = FOLDER / f"{name}.safetensors"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.safetensors")))
+        raise ValueError(f"there is no checkpoint {name!r}; there are: {known}")
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118 - no iterator
+
+
+def save(path, model, history, ids):
+    """Write a checkpoint: the weights of a model, its history, and the fingerprint of the ids that it learned from."""
+    facts = {
+        "fingerprint": fingerprint(ids),
+        "history": json.dumps(list(history)),
+        "landmarks": json.dumps(history.landmarks),
+    }
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, path, facts)
+
+
+def fingerprint(ids):
+    """Return the SHA-256 of a text's token ids."""
+    return hashlib.sha256(torch.as_tensor(ids, dtype=torch.int64).cpu().numpy().tobytes()).hexdigest()
+
+
+def main(names):
+    """Train the checkpoints with these names and write their files."""
+    for name in names or RECIPES:
+        if name not in RECIPES:
+            sys.exit(f"There is no checkpoint {name!r}; choose from {', '.join(RECIPES)}")
+        model, history, ids = RECIPES[name]()
+        save(FOLDER / f"{name}.safetensors", model, history, ids)
+        print(f"{name}: held-out perplexity {history.best['valid']:.3f}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
