@@ -1,3 +1,444 @@
-"""Exercises of the chapter on layers."""
+"""Exercises of chapter 4: recurrent layers of torch.nn, windows, sequence ends and forecasts."""
 
-EXERCISES = ()
+import torch
+from torch import nn
+
+from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
+from rnnlib.models import ManyToOne
+
+
+def _draw(*shape, seed=0):
+    """Draw a tensor of normal numbers."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _seeded(make, seed=0):
+    """Make a module with weights that are the same every time."""
+    torch.manual_seed(seed)  # the frame puts the reader's random state back
+    return make()
+
+
+def _expect_pair(got, what):
+    """Raise :class:`Wrong` unless two tensors came."""
+    if not isinstance(got, (tuple, list)) or len(got) != 2 or not all(isinstance(g, torch.Tensor) for g in got):
+        raise Wrong(f"the result should be two tensors, {what}, but a {type(got).__name__} came")
+
+
+# ★ Count the parameters of a layer
+
+
+def count_layer_parameters(num_inputs, num_hiddens, num_layers, num_directions):
+    total = 0
+    for layer in range(num_layers):
+        width = num_inputs if layer == 0 else num_directions * num_hiddens
+        total += num_directions * (width + num_hiddens + 2) * num_hiddens
+    return total
+
+
+def _count(num_inputs, num_hiddens, num_layers, num_directions, biases=2, deeper=None):
+    """Count with another number of biases, or another width of what the deeper layers read."""
+    widths = [num_inputs] + [deeper or num_directions * num_hiddens] * (num_layers - 1)
+    return sum(num_directions * (width + num_hiddens + biases) * num_hiddens for width in widths)
+
+
+def _one_bias(D, H, L, K):
+    return _count(D, H, L, K, biases=1)
+
+
+def _same_input(D, H, L, K):
+    return _count(D, H, L, K, deeper=D)
+
+
+def _one_direction_up(D, H, L, K):
+    return _count(D, H, L, K, deeper=H)
+
+
+def _one_direction(D, H, L, K):
+    return _count(D, H, L, 1)
+
+
+COUNT_SLIPS = {
+    "one bias": (_one_bias, "counts one bias a layer and direction; PyTorch keeps two, bias_ih and bias_hh"),
+    "deeper layers read the input": (_same_input, "lets the deeper layers read the input; they read the layer below"),
+    "deeper layers read one direction": (
+        _one_direction_up,
+        "lets the deeper layers read one direction; they read both, side by side",
+    ),
+    "direction forgotten": (_one_direction, "leaves the weights of the other direction out"),
+}
+
+
+def _test_count_layer_parameters(answer):
+    for D, H, L, K in ((28, 512, 1, 1), (3, 2, 1, 2), (5, 4, 3, 1), (4, 3, 2, 2), (1, 1, 4, 2)):
+        slips = [(slip(D, H, L, K), sentence) for slip, sentence in COUNT_SLIPS.values()]
+        layer = nn.RNN(D, H, L, bidirectional=K == 2, device="meta")
+        expected = sum(p.numel() for p in layer.parameters())
+        what = f"the count for {D} inputs, {H} hidden units, {L} layer(s) and {K} direction(s)"
+        expect_close(answer(D, H, L, K), expected, what, slips)
+
+
+COUNT_LAYER_PARAMETERS = Exercise(
+    "count_layer_parameters",
+    chapter=4,
+    stars=1,
+    test=_test_count_layer_parameters,
+    solution=count_layer_parameters,
+    wrong=COUNT_SLIPS,
+    hints=(
+        "Print the shapes of the named_parameters() of a small nn.RNN with two layers and both directions.",
+        "A layer in one direction has weight_ih (H, width), weight_hh (H, H), bias_ih (H,) and bias_hh (H,).",
+        "The width is the number of inputs for the lowest layer, and directions times H for those above it.",
+    ),
+)
+
+
+# ★★ The last real output
+
+
+def last_real_outputs(output, lengths):
+    return output[lengths - 1, torch.arange(len(lengths))]
+
+
+def _last_step(output, lengths):
+    return output[-1]
+
+
+def _one_too_far(output, lengths):
+    return output[lengths, torch.arange(len(lengths))]
+
+
+def _batch_first_index(output, lengths):
+    return output[torch.arange(len(lengths)), lengths - 1]
+
+
+def _whole_block(output, lengths):
+    return output[lengths - 1]
+
+
+LAST_SLIPS = {
+    "last step": (_last_step, "reads the last step, which is padding for the shorter sequences"),
+    "one too far": (_one_too_far, "reads one step too far: a sequence of length 3 ends at step 2"),
+    "batch first": (_batch_first_index, "takes the first axis for the sequences; here the first axis is time"),
+}
+
+
+def _test_last_real_outputs(answer):
+    # In the first case every slip finds something to read, so that it can be named.
+    cases = [(4, [3, 1, 2, 2]), (5, [5, 2]), (1, [1]), (7, [1, 7, 4, 4, 6])]
+    for seed, (num_steps, lengths) in enumerate(cases):
+        lengths = torch.tensor(lengths)
+        output = _draw(num_steps, len(lengths), 3, seed=seed)  # (T, N, H)
+        got = answer(output.clone(), lengths.clone())
+        expect_shape(got, (len(lengths), 3))
+        slips = []
+        if seed == 0:
+            slips = [(slip(output, lengths), sentence) for slip, sentence in LAST_SLIPS.values()]
+        what = f"the last real output for T={num_steps} and lengths {lengths.tolist()}"
+        expect_close(got, last_real_outputs(output, lengths), what, slips)
+
+
+LAST_REAL_OUTPUTS = Exercise(
+    "last_real_outputs",
+    chapter=4,
+    stars=2,
+    test=_test_last_real_outputs,
+    solution=last_real_outputs,
+    wrong=LAST_SLIPS | {"whole block": (_whole_block, "should have shape (4, 3), but (4, 4, 3) came")},
+    hints=(
+        "A sequence of length l ends at step l - 1.",
+        "output[steps, sequences] with two index tensors of the same length (N,) picks one vector for each pair.",
+        "The steps are lengths - 1, the sequences torch.arange(N).",
+    ),
+)
+
+
+# ★★ Windows that slide
+
+
+def sliding_windows(ids, num_steps, stride):
+    windows = ids.unfold(0, num_steps + 1, stride)
+    return windows[:, :-1], windows[:, 1:]
+
+
+def _windows(ids, num_steps, starts):
+    rows = torch.stack([ids[start : start + num_steps + 1] for start in starts])
+    return rows[:, :-1], rows[:, 1:]
+
+
+def _not_shifted(ids, num_steps, stride):
+    X, _ = sliding_windows(ids, num_steps, stride)
+    return X, X
+
+
+def _stride_ignored(ids, num_steps, stride):
+    return sliding_windows(ids, num_steps, 1)
+
+
+def _side_by_side(ids, num_steps, stride):
+    return sliding_windows(ids, num_steps, num_steps)
+
+
+def _last_lost(ids, num_steps, stride):
+    return _windows(ids, num_steps, range(0, len(ids) - num_steps - 1, stride))
+
+
+WINDOW_SLIPS = {
+    "not shifted": (_not_shifted, "have targets equal to the inputs: Y is X one token later"),
+    "stride ignored": (_stride_ignored, "begin at every token: the next window begins stride tokens later"),
+    "side by side": (_side_by_side, "lie side by side: the next window begins stride tokens later, not num_steps"),
+    "last one lost": (
+        _last_lost,
+        "lack the last one: a window needs num_steps + 1 tokens, and the last may end with the text",
+    ),
+}
+
+
+def _test_sliding_windows(answer):
+    for size, num_steps, stride in ((12, 3, 2), (11, 4, 2), (26, 5, 5), (9, 8, 3), (30, 4, 7)):
+        ids = torch.arange(size) * 3 % 17
+        got = answer(ids.clone(), num_steps, stride)
+        _expect_pair(got, "X and Y")
+        X, Y = sliding_windows(ids, num_steps, stride)
+        slips = []
+        if stride == 2:
+            slips = [(torch.stack(slip(ids, num_steps, stride)), sentence) for slip, sentence in WINDOW_SLIPS.values()]
+        for part in got:
+            if part.dim() != 2 or part.shape[1] != num_steps:
+                raise Wrong(f"X and Y should have shape (windows, {num_steps}), but {tuple(part.shape)} came")
+        if got[0].shape != got[1].shape:
+            raise Wrong(f"X and Y should have the same shape, but {tuple(got[0].shape)}, {tuple(got[1].shape)} came")
+        what = f"the windows of {num_steps} with stride {stride} in {size} tokens"
+        expect_close(torch.stack(tuple(got)), torch.stack((X, Y)), what, slips)
+
+
+SLIDING_WINDOWS = Exercise(
+    "sliding_windows",
+    chapter=4,
+    stars=2,
+    test=_test_sliding_windows,
+    solution=sliding_windows,
+    wrong=WINDOW_SLIPS,
+    hints=(
+        "A window of inputs and its targets together are num_steps + 1 tokens in a row.",
+        "ids.unfold(0, size, step) gives all slices of this size, each beginning a step after the one before.",
+        "Unfold with size num_steps + 1 and step stride; X is all but the last column, Y all but the first.",
+    ),
+)
+
+
+# ★★ Two layers from single ones
+
+
+def stack_layers(layers, X):
+    ends = []
+    for layer in layers:
+        X, H = layer(X)
+        ends.append(H)
+    return X, torch.cat(ends)
+
+
+def _parallel(layers, X):
+    results = [layer(X) for layer in layers]
+    return results[-1][0], torch.cat([H for _, H in results])
+
+
+def _top_only(layers, X):
+    output, h_n = stack_layers(layers, X)
+    return output, h_n[-1:]
+
+
+def _top_first(layers, X):
+    output, h_n = stack_layers(layers, X)
+    return output, h_n.flip(0)
+
+
+def _handed_up(layers, X):
+    ends, H = [], None
+    for layer in layers:
+        X, H = layer(X, H)
+        ends.append(H)
+    return X, torch.cat(ends)
+
+
+STACK_SLIPS = {
+    "parallel": (_parallel, "let every layer read X: a layer reads the output of the one below"),
+    "top first": (_top_first, "have h_n from the top down: row 0 belongs to the lowest layer"),
+    "state handed up": (
+        _handed_up,
+        "start a layer from the last state of the one below: each layer starts from zeros, only outputs go up",
+    ),
+}
+
+
+@torch.no_grad()
+def _test_stack_layers(answer):
+    for seed, (num_layers, T, N, H) in enumerate(((2, 5, 3, 4), (3, 2, 2, 3), (1, 1, 1, 2))):
+        layers = [_seeded(lambda H=H: nn.RNN(H, H), seed=10 * seed + i) for i in range(num_layers)]
+        X = _draw(T, N, H, seed=seed)
+        got = answer(layers, X.clone())
+        _expect_pair(got, "output and h_n")
+        output, h_n = stack_layers(layers, X)
+        expect_shape(got[0], output.shape, "output")
+        expect_shape(got[1], h_n.shape, "h_n")
+        slips = [(torch.cat(slip(layers, X)), sentence) for slip, sentence in STACK_SLIPS.values() if num_layers > 1]
+        expect_close(torch.cat(tuple(got)), torch.cat((output, h_n)), f"output and h_n of {num_layers} layers", slips)
+
+
+STACK_LAYERS = Exercise(
+    "stack_layers",
+    chapter=4,
+    stars=2,
+    test=_test_stack_layers,
+    solution=stack_layers,
+    wrong=STACK_SLIPS | {"top only": (_top_only, "h_n should have shape (2, 3, 4), but (1, 3, 4) came")},
+    hints=(
+        "Each layer returns its output at every step, (T, N, H), and its last state, (1, N, H).",
+        "What a layer reads is the output of the layer below, at every step.",
+        "Loop over the layers with X, H = layer(X), collect each H, and join them with torch.cat.",
+    ),
+)
+
+
+# ★★ Debug: answers that depend on the neighbours
+
+
+def classify(layer, linear, X):
+    _, h_n = layer(X.transpose(0, 1))
+    return linear(h_n[-1])
+
+
+def _time_first_forgotten(layer, linear, X):
+    output, _ = layer(X)
+    return linear(output[:, -1])
+
+
+def _reshaped(layer, linear, X):
+    _, h_n = layer(X.reshape(X.shape[1], X.shape[0], X.shape[2]))
+    return linear(h_n[-1])
+
+
+def _first_step(layer, linear, X):
+    output, _ = layer(X.transpose(0, 1))
+    return linear(output[0])
+
+
+def _last_sequence(layer, linear, X):
+    output, _ = layer(X.transpose(0, 1))
+    return linear(output[:, -1])
+
+
+DEBUG_SLIPS = {
+    "still batch first": (
+        _time_first_forgotten,
+        "still depend on the other sequences: the layer takes the first axis of X for time",
+    ),
+    "reshaped": (_reshaped, "come from mixed-up sequences: reshape cuts the rows anew, transpose turns the axes"),
+    "first step": (_first_step, "are read at the first step: the end of the sequence is the last one"),
+}
+
+
+@torch.no_grad()
+def _test_classify(answer):
+    for seed, (N, T, D) in enumerate(((4, 6, 3), (5, 2, 2), (1, 3, 4), (3, 3, 3))):
+        layer, linear = _seeded(lambda D=D: (nn.GRU(D, 8), nn.Linear(8, 2)), seed=seed)
+        X = _draw(N, T, D, seed=seed)
+        got = answer(layer, linear, X.clone())
+        expect_shape(got, (N, 2), f"the answers for {N} sequences of {T} steps")
+        slips = [(slip(layer, linear, X), sentence) for slip, sentence in DEBUG_SLIPS.values()] if N > 1 else ()
+        expect_close(got, classify(layer, linear, X), "the answers", slips, tolerance=1e-5)
+
+
+CLASSIFY = Exercise(
+    "classify",
+    chapter=4,
+    stars=2,
+    test=_test_classify,
+    solution=classify,
+    wrong=DEBUG_SLIPS
+    | {
+        "last sequence": (
+            _last_sequence,
+            "the answers for 4 sequences of 6 steps should have shape (4, 2), but (6, 2) came",
+        )
+    },
+    hints=(
+        "The layer has no batch_first=True. Which axis of X does it walk along?",
+        "Turn the axes of X before the layer sees it; then time is the first axis of output, too.",
+        "layer(X.transpose(0, 1)) returns h_n (1, N, H), the states at the ends: read out h_n[-1].",
+    ),
+)
+
+
+# ★★★ Forecast on your own forecasts
+
+
+def free_run(model, window, num_steps):
+    forecasts = []
+    for _ in range(num_steps):
+        value = model(window)  # (N, 1)
+        forecasts.append(value)
+        window = torch.cat([window[:, 1:], value[:, None]], dim=1)  # (N, T, 1)
+    return torch.cat(forecasts, dim=1)
+
+
+def _never_slides(model, window, num_steps):
+    return model(window).repeat(1, num_steps)
+
+
+def _put_in_front(model, window, num_steps):
+    forecasts = []
+    for _ in range(num_steps):
+        forecasts.append(model(window))
+        window = torch.cat([forecasts[-1][:, None], window[:, :-1]], dim=1)
+    return torch.cat(forecasts, dim=1)
+
+
+def _growing(model, window, num_steps):
+    forecasts = []
+    for _ in range(num_steps):
+        forecasts.append(model(window))
+        window = torch.cat([window, forecasts[-1][:, None]], dim=1)
+    return torch.cat(forecasts, dim=1)
+
+
+def _last_value_only(model, window, num_steps):
+    forecasts = [model(window)]
+    for _ in range(num_steps - 1):
+        forecasts.append(model(forecasts[-1][:, None]))
+    return torch.cat(forecasts, dim=1)
+
+
+RUN_SLIPS = {
+    "never slides": (_never_slides, "repeat the first: the forecast must go into the window for the next"),
+    "put in front": (_put_in_front, "put the newest value in front of the window: it belongs at the end"),
+    "growing window": (_growing, "let the window grow: drop its oldest value each time, so that its length stays T"),
+    "last value only": (_last_value_only, "show the model its last forecast alone: show it a whole window of T values"),
+}
+
+
+@torch.no_grad()
+def _test_free_run(answer):
+    for seed, (N, T, num_steps) in enumerate(((2, 4, 3), (1, 3, 5), (3, 6, 4))):
+        model = _seeded(lambda: ManyToOne(nn.RNN(1, 8), 1), seed=seed)
+        window = _draw(N, T, 1, seed=seed)
+        got = answer(model, window.clone(), num_steps)
+        expect_shape(got, (N, num_steps), f"{num_steps} forecasts for {N} sequences")
+        slips = [(slip(model, window, num_steps), sentence) for slip, sentence in RUN_SLIPS.values()]
+        expect_close(got, free_run(model, window, num_steps), "the forecasts", slips, tolerance=1e-5)
+
+
+FREE_RUN = Exercise(
+    "free_run",
+    chapter=4,
+    stars=3,
+    test=_test_free_run,
+    solution=free_run,
+    wrong=RUN_SLIPS,
+    hints=(
+        "model(window) takes (N, T, 1) and returns (N, 1): one value for each sequence. Then the window moves on.",
+        "The new window is the old one without its first value, followed by the forecast.",
+        "torch.cat([window[:, 1:], value[:, None]], dim=1) is the new window; value[:, None] is (N, 1, 1).",
+    ),
+)
+
+EXERCISES = (COUNT_LAYER_PARAMETERS, STACK_LAYERS, LAST_REAL_OUTPUTS, SLIDING_WINDOWS, CLASSIFY, FREE_RUN)
