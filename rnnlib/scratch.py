@@ -104,6 +104,73 @@ class ScratchRNN(nn.Module):
         return self.recurrence(one_hot(ids, self.vocab_size, self.params[0].dtype), state, self.params)
 
 
+def cross_entropy(logits, targets):
+    """Return the mean cross-entropy and its gradient with respect to the logits: (softmax - one-hot) / rows.
+
+    Args:
+        logits: (rows, V).
+        targets: ids (rows,).
+
+    Returns:
+        The loss, a tensor without dimensions, and its gradient (rows, V).
+    """
+    log_p = torch.log_softmax(logits, dim=1)  # (rows, V)
+    chosen = F.one_hot(targets, logits.shape[1])  # (rows, V)
+    loss = -(log_p * chosen).sum() / len(targets)
+    return loss, (log_p.exp() - chosen) / len(targets)
+
+
+def squared_error(outputs, targets):
+    """Return the mean squared error and its gradient with respect to the outputs: 2 (outputs - targets) / numbers.
+
+    Args:
+        outputs, targets: real numbers (rows, Q).
+
+    Returns:
+        The loss, a tensor without dimensions, and its gradient (rows, Q).
+    """
+    error = outputs - targets  # (rows, Q)
+    return (error**2).mean(), 2 * error / error.numel()
+
+
+@torch.no_grad()
+def bptt(inputs, targets, H, params, loss=cross_entropy):
+    """Compute the loss of a tanh recurrent network and all its gradients by backpropagation through time.
+
+    With the gradient dO_t of the loss with respect to the outputs, the gradient D_t before the tanh runs backwards,
+
+        D_t = (dO_t W_hq^T + D_{t+1} W_hh^T) * (1 - H_t^2),        D_{T+1} = 0,
+
+    and every weight gathers what it did at all T steps (Werbos, 1990).
+
+    Args:
+        inputs: (T, N, V), time first.
+        targets: of all outputs, time first, as the loss takes them: ids (T * N,) or real numbers (T * N, Q).
+        H: the state before the first step, (N, H).
+        params: [W_xh (V, H), W_hh (H, H), b_h (H,), W_hq (H, Q), b_q (Q,)].
+        loss: a function from outputs (T * N, Q) and targets to the loss and its gradient with respect to the outputs,
+            :func:`cross_entropy` or :func:`squared_error`.
+
+    Returns:
+        The loss, a tensor without dimensions.
+        The gradients of the five parameters, in their order.
+        The gradient with respect to H, (N, H).
+    """
+    W_xh, W_hh, b_h, W_hq, b_q = params
+    states = [H]
+    for X in inputs:  # forward: X (N, V)
+        states.append(torch.tanh(X @ W_xh + states[-1] @ W_hh + b_h))  # (N, H)
+    before, after = torch.stack(states[:-1]), torch.stack(states[1:])  # (T, N, H) each
+    value, dO = loss(after.flatten(0, 1) @ W_hq + b_q, targets)  # dO: (T * N, Q)
+    D, dH = (dO @ W_hq.T).reshape(after.shape), torch.zeros_like(H)  # (T, N, H), (N, H)
+    for t in reversed(range(len(inputs))):  # backward
+        D[t] = (D[t] + dH) * (1 - after[t] ** 2)  # (N, H)
+        dH = D[t] @ W_hh.T  # (N, H)
+    inputs, before, after, D = (M.flatten(0, 1) for M in (inputs, before, after, D))  # (T * N, ...)
+    grads = [inputs.T @ D, before.T @ D, D.sum(0), after.T @ dO, dO.sum(0)]
+    return value, grads, dH
+
+
 def gated_params(num_gates, *sizes, **options):
     """Draw the parameters of a layer with gates: three tensors of :func:`rnn_params` for each, and one read-out.
 
