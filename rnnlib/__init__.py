@@ -18,6 +18,7 @@ _SUBMODULES = (
     "data",
     "explore",
     "gradients",
+    "memory",
     "models",
     "ngrams",
     "plots",

@@ -1,3 +1,357 @@
-"""Exercises of the chapter on gates."""
+"""Exercises of chapter 5: gates, forget biases and what they carry."""
 
-EXERCISES = ()
+import math
+
+import torch
+from torch import nn
+
+from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
+
+# ★ How many numbers does an LSTM learn?
+
+
+def count_lstm(vocab_size, num_hiddens):
+    one_gate = vocab_size * num_hiddens + num_hiddens * num_hiddens + num_hiddens
+    read_out = num_hiddens * vocab_size + vocab_size
+    return 4 * one_gate + read_out
+
+
+def _test_count_lstm(answer):
+    for V, H in ((28, 256), (3, 2), (1, 1)):
+        gate, read_out = V * H + H * H + H, H * V + V
+        slips = (
+            (3 * gate + read_out, "counts three gates; the candidate has weights of its own too"),
+            (4 * gate, "leaves the read-out W_hq, b_q out"),
+            (4 * (gate - H) + read_out, "leaves the biases of the gates out"),
+            (4 * (gate + H) + read_out, "counts two biases for each gate, as nn.LSTM has them; ours has one"),
+            (4 * (gate + read_out), "counts a read-out for each gate; there is one read-out"),
+        )
+        expect_close(answer(V, H), 4 * gate + read_out, f"the count for V={V}, H={H}", slips)
+
+
+COUNT_LSTM = Exercise(
+    "count_lstm",
+    chapter=5,
+    stars=1,
+    test=_test_count_lstm,
+    solution=count_lstm,
+    wrong={
+        "three gates": (lambda V, H: 3 * (V * H + H * H + H) + H * V + V, "counts three gates"),
+        "no read-out": (lambda V, H: 4 * (V * H + H * H + H), "leaves the read-out"),
+        "two biases": (lambda V, H: 4 * (V * H + H * H + 2 * H) + H * V + V, "counts two biases"),
+        "no biases": (lambda V, H: 4 * (V * H + H * H) + H * V + V, "leaves the biases of the gates out"),
+    },
+    hints=(
+        "Which four things are computed from X and H at each step?",
+        "Each of the four has the three tensors of a plain recurrent layer: (V, H), (H, H) and (H,).",
+        "Four times V H + H H + H, and one read-out with H V + V.",
+    ),
+)
+
+
+# ★★ From the gates to the new state
+
+
+def new_state(I_t, F_t, C_tilde, O_t, C):
+    C = F_t * C + I_t * C_tilde
+    return O_t * torch.tanh(C), C
+
+
+def _test_new_state(answer):
+    generator = torch.Generator().manual_seed(0)
+    worked = [torch.tensor([[value]], dtype=torch.float64) for value in (0.5, 1.0, 0.8, 0.5, 2.0)]
+    drawn = [torch.rand(3, 4, generator=generator, dtype=torch.float64) for _ in range(4)]
+    drawn.append(torch.randn(3, 4, generator=generator, dtype=torch.float64))
+    for I_t, F_t, C_tilde, O_t, C in (worked, drawn):
+        got = answer(*(tensor.clone() for tensor in (I_t, F_t, C_tilde, O_t, C)))
+        if not isinstance(got, tuple) or len(got) != 2:
+            raise Wrong("return two tensors, the hidden state and the memory cell: H, C")
+        new_C = F_t * C + I_t * C_tilde
+        new_H = O_t * torch.tanh(new_C)
+        for tensor, name in zip(got, ("H", "C"), strict=True):
+            expect_shape(tensor, C.shape, name)
+        cell_slips = (
+            (new_H, "is the hidden state: the order is H, C"),
+            (I_t * C + F_t * C_tilde, "has the input and the forget gate swapped"),
+            (F_t * C + (1 - F_t) * C_tilde, "ties the input gate to 1 - F_t, as a GRU does"),
+            (F_t * (C + I_t * C_tilde), "forgets the candidate too: F_t multiplies the old cell alone"),
+            (torch.tanh(new_C), "is squashed: the cell itself goes on without a tanh"),
+        )
+        hidden_slips = (
+            (O_t * new_C, "lacks the tanh around the cell"),
+            (O_t * torch.tanh(C), "reads the old cell: update the cell first"),
+            (torch.tanh(O_t * new_C), "has the output gate inside the tanh"),
+        )
+        expect_close(got[1], new_C, "C", cell_slips)
+        expect_close(got[0], new_H, "H", hidden_slips)
+
+
+NEW_STATE = Exercise(
+    "new_state",
+    chapter=5,
+    stars=2,
+    test=_test_new_state,
+    solution=new_state,
+    wrong={
+        "gates swapped": (lambda i, f, g, o, C: (o * torch.tanh(i * C + f * g), i * C + f * g), "swapped"),
+        "order": (lambda i, f, g, o, C: (f * C + i * g, o * torch.tanh(f * C + i * g)), "the order is H, C"),
+        "no tanh": (lambda i, f, g, o, C: (o * (f * C + i * g), f * C + i * g), "lacks the tanh"),
+        "old cell": (lambda i, f, g, o, C: (o * torch.tanh(C), f * C + i * g), "reads the old cell"),
+        "squashed cell": (
+            lambda i, f, g, o, C: (o * torch.tanh(f * C + i * g), torch.tanh(f * C + i * g)),
+            "goes on without a tanh",
+        ),
+        "one tensor": (lambda i, f, g, o, C: f * C + i * g, "return two tensors"),
+    },
+    hints=(
+        "First the cell, then the hidden state, which is read from the new cell.",
+        "The forget gate multiplies the old cell, the input gate the candidate; * works elementwise.",
+        "C = F_t * C + I_t * C_tilde, then H = O_t * tanh(C).",
+    ),
+)
+
+
+# ★★ One step of a GRU, as PyTorch does it
+
+
+def gru_candidate(X, H, R_t, W_xh, W_hh, b_xh, b_hh):
+    return torch.tanh(X @ W_xh + b_xh + R_t * (H @ W_hh + b_hh))
+
+
+def _test_gru_candidate(answer):
+    generator = torch.Generator().manual_seed(0)
+    for N, V, num_hiddens in ((1, 2, 3), (4, 5, 6)):
+        shapes = ((N, V), (N, num_hiddens), (N, num_hiddens), (V, num_hiddens), (num_hiddens, num_hiddens))
+        shapes = (*shapes, (num_hiddens,), (num_hiddens,))
+        X, H, R, W_xh, W_hh, b_xh, b_hh = (
+            torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes
+        )
+        R = torch.sigmoid(R)
+        got = answer(*(tensor.clone() for tensor in (X, H, R, W_xh, W_hh, b_xh, b_hh)))
+        expect_shape(got, (N, num_hiddens), "the candidate")
+        new, old = X @ W_xh + b_xh, H @ W_hh + b_hh
+        slips = (
+            (torch.tanh(new + (R * H) @ W_hh + b_hh), "resets H before the product with W_hh, as in the paper"),
+            (torch.tanh(new + R * (H @ W_hh) + b_hh), "adds b_hh outside: in PyTorch the reset gate multiplies it too"),
+            (torch.tanh(R * (new + old)), "resets the input too: R_t belongs to the old state alone"),
+            (torch.tanh(new + old), "does without the reset gate"),
+            (torch.tanh(new + (1 - R) * old), "has the reset gate the wrong way round: 1 keeps the old state"),
+            (new + R * old, "is not squashed: tanh is missing"),
+        )
+        expect_close(got, torch.tanh(new + R * old), "the candidate", slips)
+
+
+GRU_CANDIDATE = Exercise(
+    "gru_candidate",
+    chapter=5,
+    stars=2,
+    test=_test_gru_candidate,
+    solution=gru_candidate,
+    wrong={
+        "reset before": (
+            lambda X, H, R, W_xh, W_hh, b_xh, b_hh: torch.tanh(X @ W_xh + b_xh + (R * H) @ W_hh + b_hh),
+            "resets H before",
+        ),
+        "bias outside": (
+            lambda X, H, R, W_xh, W_hh, b_xh, b_hh: torch.tanh(X @ W_xh + b_xh + R * (H @ W_hh) + b_hh),
+            "adds b_hh outside",
+        ),
+        "no reset": (
+            lambda X, H, R, W_xh, W_hh, b_xh, b_hh: torch.tanh(X @ W_xh + b_xh + H @ W_hh + b_hh),
+            "without the reset gate",
+        ),
+        "no tanh": (
+            lambda X, H, R, W_xh, W_hh, b_xh, b_hh: X @ W_xh + b_xh + R * (H @ W_hh + b_hh),
+            "tanh is missing",
+        ),
+    },
+    hints=(
+        "Two parts are added before the tanh: what the input says, and what the old state says.",
+        "The reset gate multiplies the second part, all of it, after the product with W_hh.",
+        "tanh(X W_xh + b_xh + R_t * (H W_hh + b_hh)).",
+    ),
+)
+
+
+# ★★ Debug: the forget bias that became two
+
+
+def fix_forget_bias(lstm, bias):
+    size = lstm.hidden_size
+    with torch.no_grad():
+        for name, parameter in lstm.named_parameters():
+            if name.startswith("bias_ih"):
+                parameter[size : 2 * size] = bias
+            if name.startswith("bias_hh"):
+                parameter[size : 2 * size] = 0.0
+
+
+def _layers():
+    """Draw LSTMs of several forms, the same at every call."""
+    torch.manual_seed(0)
+    return [nn.LSTM(3, 4), nn.LSTM(2, 3, num_layers=2), nn.LSTM(2, 3, num_layers=2, bidirectional=True)]
+
+
+def _test_fix_forget_bias(answer):
+    for lstm, before in zip(_layers(), _layers(), strict=True):
+        answer(lstm, 1.5)
+        size = lstm.hidden_size
+        for name, parameter in lstm.named_parameters():
+            if not name.startswith("bias_ih"):
+                if name.startswith("weight") and not torch.equal(parameter, before.get_parameter(name)):
+                    raise Wrong(f"{name} has changed: only biases should")
+                continue
+            other = name.replace("_ih_", "_hh_")
+            gates = (parameter + lstm.get_parameter(other)).detach().split(size)
+            old = (before.get_parameter(name) + before.get_parameter(other)).detach().split(size)
+            place = name.removeprefix("bias_ih_")
+            slips = (
+                (torch.full((size,), 3.0), "is the value twice: PyTorch adds both biases, so only one may get it"),
+                (old[1], f"has not been set at all in {place}: loop over all layers and directions"),
+                (
+                    before.get_parameter(other)[size : 2 * size] + 1.5,
+                    "keeps what bias_hh had: set its forget part to 0",
+                ),
+            )
+            what = f"the forget bias of {place}, both parts added,"
+            for k, gate in ((0, "input gate"), (2, "candidate"), (3, "output gate")):
+                if torch.allclose(gates[k], torch.full((size,), 1.5)) and not torch.allclose(gates[1], gates[k]):
+                    raise Wrong(f"the {gate} of {place} got the value: the order is input, forget, candidate, output")
+            expect_close(gates[1], torch.full((size,), 1.5), what, slips)
+            for k, gate in ((0, "input gate"), (2, "candidate"), (3, "output gate")):
+                expect_close(gates[k], old[k], f"the bias of the {gate} of {place}, which should stay as it was,")
+
+
+@torch.no_grad()
+def _set_in_every(lstm, bias, prefixes, gate=1, suffixes=("",)):
+    """Set one gate's part of the biases whose names match: the known slips differ only in what they touch."""
+    size = lstm.hidden_size
+    for name, parameter in lstm.named_parameters():
+        if name.startswith(prefixes) and name.endswith(suffixes):
+            parameter[gate * size : (gate + 1) * size] = bias
+
+
+def _set_one_clear_one(lstm, bias, gate=1, suffixes=("",)):
+    _set_in_every(lstm, bias, ("bias_ih",), gate, suffixes)
+    _set_in_every(lstm, 0.0, ("bias_hh",), gate, suffixes)
+
+
+FIX_FORGET_BIAS = Exercise(
+    "fix_forget_bias",
+    chapter=5,
+    stars=2,
+    test=_test_fix_forget_bias,
+    solution=fix_forget_bias,
+    wrong={
+        "set twice": (lambda lstm, bias: _set_in_every(lstm, bias, ("bias_ih", "bias_hh")), "is the value twice"),
+        "other bias kept": (lambda lstm, bias: _set_in_every(lstm, bias, ("bias_ih",)), "keeps what bias_hh had"),
+        "first layer only": (
+            lambda lstm, bias: _set_one_clear_one(lstm, bias, suffixes=("_l0",)),
+            "loop over all layers and directions",
+        ),
+        "wrong gate": (lambda lstm, bias: _set_one_clear_one(lstm, bias, gate=0), "the order is input, forget"),
+        "all gates": (
+            lambda lstm, bias: [_set_one_clear_one(lstm, bias, gate) for gate in range(4)],
+            "should stay as it was",
+        ),
+    },
+    hints=(
+        "Print the sum of the two biases of the forget gate: lstm.bias_ih_l0 + lstm.bias_hh_l0, from H to 2 H.",
+        "PyTorch adds both. Give one of them the value and the other 0.",
+        "lstm.named_parameters() names all layers and directions: bias_ih_l0, bias_ih_l0_reverse, bias_ih_l1, …",
+    ),
+)
+
+
+# ★★ The bias for a given half-life
+
+
+def bias_for(steps):
+    return -math.log(2 ** (1 / steps) - 1)
+
+
+def _test_bias_for(answer):
+    for steps in (1.0, 2.0, 10.0, 100.0):
+        gate = 0.5 ** (1 / steps)
+        slips = (
+            (gate, "is the value of the gate: the bias is what goes into the sigmoid"),
+            (math.log(gate), "is the logarithm of the gate: invert the sigmoid, b = ln(f / (1 - f))"),
+            (-math.log(gate / (1 - gate)), "has the wrong sign: a longer memory needs a larger bias"),
+            (-math.log(math.exp(1 / steps) - 1), "leaves 1/e of the cell, not 1/2"),
+        )
+        expect_close(answer(steps), math.log(gate / (1 - gate)), f"the bias for a half-life of {steps:g}", slips)
+
+
+BIAS_FOR = Exercise(
+    "bias_for",
+    chapter=5,
+    stars=2,
+    test=_test_bias_for,
+    solution=bias_for,
+    wrong={
+        "gate": (lambda steps: 0.5 ** (1 / steps), "is the value of the gate"),
+        "logarithm": (lambda steps: math.log(0.5) / steps, "the logarithm of the gate"),
+        "sign": (lambda steps: math.log(2 ** (1 / steps) - 1), "the wrong sign"),
+        "e-fold": (lambda steps: -math.log(math.exp(1 / steps) - 1), "leaves 1/e"),
+    },
+    hints=(
+        "Which gate value f leaves one half after this many steps?",
+        "f = (1/2)^(1/steps). Then find the b whose sigmoid is f.",
+        "The sigmoid is undone by b = ln(f / (1 - f)).",
+    ),
+)
+
+
+# ★★★ What is left of each step's memory at the end?
+
+
+def left_at_the_end(F):
+    left = [torch.ones_like(F[-1])]
+    for F_t in F.flip(0)[:-1]:
+        left.append(left[-1] * F_t)
+    return torch.stack(left).flip(0)
+
+
+def _test_left_at_the_end(answer):
+    generator = torch.Generator().manual_seed(0)
+    worked = torch.tensor([[0.9], [0.5], [0.4]], dtype=torch.float64)
+    for F in (worked, torch.rand(6, 3, generator=generator, dtype=torch.float64), torch.rand(1, 2).double()):
+        got = answer(F.clone())
+        expect_shape(got, F.shape, "the result")
+        T = len(F)
+        right = torch.stack([F[t + 1 :].prod(0) for t in range(T)])
+        slips = (
+            (torch.stack([F[t:].prod(0) for t in range(T)]), "lets F_t act on what step t itself wrote"),
+            (F.cumprod(0), "multiplies from the beginning: what step t wrote meets only the gates after t"),
+            (right.flip(0), "is in the wrong order: row t belongs to step t"),
+            (torch.stack([F[t + 1 :].sum(0) for t in range(T)]), "adds the gates: each takes a share, so multiply"),
+        )
+        expect_close(got, right, "the result", slips)
+
+
+LEFT_AT_THE_END = Exercise(
+    "left_at_the_end",
+    chapter=5,
+    stars=3,
+    test=_test_left_at_the_end,
+    solution=left_at_the_end,
+    wrong={
+        "one gate too many": (
+            lambda F: torch.stack([F[t:].prod(0) for t in range(len(F))]),
+            "what step t itself wrote",
+        ),
+        "from the beginning": (lambda F: F.cumprod(0), "multiplies from the beginning"),
+        "backwards": (
+            lambda F: torch.stack([F[t + 1 :].prod(0) for t in range(len(F))]).flip(0),
+            "in the wrong order",
+        ),
+    },
+    hints=(
+        "What step t writes into the cell is multiplied by F[t + 1], then by F[t + 2], and so on to the end.",
+        "The last row is all ones: nothing comes after it. Go backwards from there.",
+        "left[t] = left[t + 1] * F[t + 1].",
+    ),
+)
+
+
+EXERCISES = (COUNT_LSTM, NEW_STATE, GRU_CANDIDATE, BIAS_FOR, FIX_FORGET_BIAS, LEFT_AT_THE_END)
