@@ -69,9 +69,8 @@ class Explorer:
         import ipywidgets as widgets
 
         for control in self.controls.values():
-            control.style.description_width = "initial"
-            if hasattr(control, "layout"):
-                control.layout.width = "340px"
+            control.style.description_width = "200px"
+            control.layout.width = "540px"
             control.observe(self._on_change, "value")
         heading = widgets.HTML(f"<b>{self.title}</b><br>Predict first: {self.question}")
         buttons = [self._preset_button(name) for name in self.presets]

@@ -38,7 +38,7 @@ class TemperatureDesk(Explorer):
             logits, _ = model(torch.tensor([vocab[list(prefix)]], device=device), model.begin_state(1, device))
         self.logits = logits[-1].float().cpu()  # (V,)
         super().__init__(
-            temperature=widgets.FloatSlider(1.0, min=0.0, max=3.0, step=0.05, description="temperature (0 = greedy)"),
+            temperature=widgets.FloatSlider(1.0, min=0.0, max=3.0, step=0.05, description="temperature (0: greedy)"),
             top_k=widgets.IntSlider(len(vocab), min=1, max=len(vocab), description="top k"),
             seed=widgets.IntSlider(1, min=0, max=20, description="seed"),
         )
@@ -107,7 +107,7 @@ class UnrollStepper(Explorer):
         self.model, self.vocab = model, vocab
         super().__init__(
             text=widgets.Text(text, description="text", continuous_update=False),
-            reset_at=widgets.IntSlider(0, min=0, max=24, description="reset the state before character (0 = never)"),
+            reset_at=widgets.IntSlider(0, min=0, max=24, description="reset before character (0: never)"),
         )
 
     @classmethod
