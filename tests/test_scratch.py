@@ -169,6 +169,8 @@ def test_detach_cuts_the_graph_and_keeps_the_values():
         assert type(cut) is type(state)
         for before, after in zip(state, cut, strict=True):
             assert torch.equal(before, after) and not after.requires_grad
+    outer, (inner, _) = detach((H, (H, H)))  # a state of states
+    assert not outer.requires_grad and not inner.requires_grad
 
 
 @pytest.fixture(scope="module")
