@@ -87,6 +87,7 @@ def _without_home(place):
     """Write a path without the folders that are private to this machine, so that a report can be shared."""
     folders = {"$RNNLIB_DATA": os.environ.get("RNNLIB_DATA"), "$RNNLIB_CACHE": os.environ.get("RNNLIB_CACHE"), "~": "~"}
     for name, folder in folders.items():
-        if folder:
-            place = place.replace(os.path.abspath(os.path.expanduser(folder)), name)
+        prefix = os.path.abspath(os.path.expanduser(folder)) + os.sep if folder else None
+        if prefix and place.startswith(prefix):
+            return os.path.join(name, place.removeprefix(prefix))
     return place

@@ -118,6 +118,18 @@ def test_report_of_a_small_machine(monkeypatch, tmp_path):
     assert report["time_machine"].startswith("http")
 
 
+def test_report_can_be_shared(monkeypatch, tmp_path):
+    places = {"time_machine": str(tmp_path / "data" / "a.txt"), "shakespeare": str(tmp_path / "b" / "c.txt")}
+    monkeypatch.setattr(data, "where", lambda: places)
+    monkeypatch.setenv("RNNLIB_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("RNNLIB_CACHE", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    report = facts(rnnlib.environment_report())
+    assert report["time_machine"] == os.path.join("$RNNLIB_DATA", "a.txt")
+    assert report["shakespeare"] == os.path.join("~", "b", "c.txt")
+
+
 def test_report_names_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Deep Thought 42")

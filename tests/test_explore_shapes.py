@@ -104,8 +104,18 @@ def test_ribbon_draws_every_piece_with_its_label():
     fig = BatchRibbon().figure(scheme="sequential", num_steps=5, offset=0)
     labels = [f"{k}.{i}" for k in range(7) for i in range(2)]
     assert [text for text in texts(fig) if text in labels] == labels
-    arrows = [text for text in fig.axes[1].texts if getattr(text, "arrow_patch", None)]
-    assert len(arrows) == 10, "6 minibatches drawn, 2 rows: 5 x 2 continue one before"
+    assert arrows(fig) == 10, "6 minibatches drawn, 2 rows: 5 x 2 continue one before"
+
+
+def test_ribbon_draws_no_arrow_where_nothing_continues():
+    ribbon = BatchRibbon()
+    assert not ribbon.measure("random", 5, 0)["continues"].any()
+    assert arrows(ribbon.figure(scheme="random", num_steps=5, offset=0)) == 0
+
+
+def arrows(fig):
+    """Count the arrows between the minibatches of a ribbon."""
+    return sum(getattr(text, "arrow_patch", None) is not None for text in fig.axes[1].texts)
 
 
 def test_ribbon_takes_your_text():
