@@ -19,7 +19,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from rnnlib import check
+from rnnlib import check, data
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = ROOT / "build" / "text"
@@ -53,6 +53,14 @@ def load(path):
     if script.exists() and (not path.exists() or script.stat().st_mtime > path.stat().st_mtime):
         return jupytext.read(script)
     return jupytext.read(path)
+
+
+def require_corpora():
+    """Refuse to store outputs of a text that stands in for another."""
+    data.prefetch()
+    for name, place in data.where().items():
+        if not place.endswith(data.CORPORA[name].file) or place.startswith("http"):
+            sys.exit(f"{name}: the real text is not here, and stored outputs must come from it. See the line above.")
 
 
 def run(path):
@@ -139,6 +147,8 @@ def main():
     parser.add_argument("chapter", nargs="?", default="", help="the first characters of a chapter's file name")
     arguments = parser.parse_args()
     os.environ.pop("RNNLIB_QUICK", None)  # stored outputs come from a full run
+    if arguments.action == "run":
+        require_corpora()
     for path in chapters(arguments.chapter):
         (write_text if arguments.action == "text" else run)(path)
 
