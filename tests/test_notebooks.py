@@ -199,7 +199,14 @@ def test_cells_define_what_the_library_has(path):
 
 TAUGHT = {
     "text": ["clean", "tokenize", "Vocab", "sequential_pass", "random_pass"],
-    "scratch": ["one_hot", "rnn_params", "rnn", "ScratchRNN", "clip_gradients", "detach"],
+    "scratch": [
+        *("one_hot", "rnn_params", "rnn", "ScratchRNN"),
+        *("cross_entropy", "squared_error", "bptt", "clip_gradients", "detach"),
+    ],
+    "gradients": [
+        *("linear_unit", "tanh_unit", "relu_unit", "gaussian_matrix", "orthogonal_matrix", "shift_matrix"),
+        *("jacobian_products", "gradient_by_lag", "truncated_gradient", "saved_bytes"),
+    ],
     "training": ["unroll", "train_epoch", "perplexity"],
     "sampling": ["next_token_probabilities", "generate"],
 }
