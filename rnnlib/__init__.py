@@ -16,6 +16,7 @@ _SUBMODULES = (
     "check",
     "d2l_bridge",
     "data",
+    "directions",
     "explore",
     "gradients",
     "memory",

@@ -1,4 +1,4 @@
-"""Recurrent networks in plain tensor code (built in chapters 2, 3 and 5)."""
+"""Recurrent networks in plain tensor code (built in chapters 2, 3, 5 and 6)."""
 
 import itertools
 
@@ -65,7 +65,7 @@ class ScratchRNN(nn.Module):
     ``nn.Module`` serves as the box that holds the five parameter tensors, and for nothing else.
 
     Args:
-        vocab_size, num_hiddens, device, dtype, input_scale, sigma: as in :func:`rnn_params`.
+        vocab_size, num_hiddens, device, **options: as in :func:`rnn_params`, such as ``input_scale`` or ``dtype``.
 
     Attributes:
         params: the five tensors [W_xh, W_hh, b_h, W_hq, b_q].
@@ -74,15 +74,17 @@ class ScratchRNN(nn.Module):
     draw_params = staticmethod(rnn_params)
     recurrence = staticmethod(rnn)
 
-    def __init__(self, vocab_size, num_hiddens, device=None, dtype=None, input_scale=1.0, sigma=0.01):
+    def __init__(self, vocab_size, num_hiddens, device=None, **options):
         super().__init__()
         self.vocab_size, self.num_hiddens = vocab_size, num_hiddens
-        self.params = nn.ParameterList(self.draw_params(vocab_size, num_hiddens, device, dtype, input_scale, sigma))
+        params = self.draw_params(vocab_size, num_hiddens, device, **options)
+        self.params = nn.ParameterList(params)
 
     def begin_state(self, batch_size, device=None):
         """Return the hidden state before the first token: zeros of shape (N, H)."""
         like = self.params[0]
-        return torch.zeros(batch_size, self.num_hiddens, device=device or like.device, dtype=like.dtype)
+        H = torch.zeros(batch_size, self.num_hiddens, dtype=like.dtype)
+        return H.to(device or like.device)
 
     def forward(self, ids, state=None):
         """Read a minibatch of token ids.
@@ -101,7 +103,8 @@ class ScratchRNN(nn.Module):
         fresh = self.begin_state(len(ids))
         state = fresh if state is None else state
         check_state(state, fresh)
-        return self.recurrence(one_hot(ids, self.vocab_size, self.params[0].dtype), state, self.params)
+        inputs = one_hot(ids, self.vocab_size, self.params[0].dtype)  # (T, N, V)
+        return self.recurrence(inputs, state, self.params)
 
 
 def cross_entropy(logits, targets):
@@ -166,7 +169,8 @@ def bptt(inputs, targets, H, params, loss=cross_entropy):
     for t in reversed(range(len(inputs))):  # backward
         D[t] = (D[t] + dH) * (1 - after[t] ** 2)  # (N, H)
         dH = D[t] @ W_hh.T  # (N, H)
-    inputs, before, after, D = (M.flatten(0, 1) for M in (inputs, before, after, D))  # (T * N, ...)
+    inputs, before, after, D = (M.flatten(0, 1) for M in (inputs, before, after, D))
+    # One product of stacked time steps, (T * N, ...), for each sum over time:
     grads = [inputs.T @ D, before.T @ D, D.sum(0), after.T @ dO, dO.sum(0)]
     return value, grads, dH
 
@@ -324,7 +328,7 @@ class ScratchLSTM(ScratchRNN):
     """A language model with one LSTM layer (Hochreiter and Schmidhuber, 1997; forget gate: Gers et al., 2000).
 
     Args:
-        vocab_size, num_hiddens, device, dtype, input_scale, sigma: as in :func:`rnn_params`.
+        vocab_size, num_hiddens, device, **options: as in :func:`rnn_params`, such as ``input_scale`` or ``dtype``.
 
     Attributes:
         params: the fourteen tensors of :func:`lstm_params`.
@@ -343,7 +347,7 @@ class ScratchGRU(ScratchRNN):
     """A language model with one GRU layer (Cho et al., 2014), its reset gate placed as in PyTorch.
 
     Args:
-        vocab_size, num_hiddens, device, dtype, input_scale, sigma: as in :func:`rnn_params`.
+        vocab_size, num_hiddens, device, **options: as in :func:`rnn_params`, such as ``input_scale`` or ``dtype``.
 
     Attributes:
         params: the twelve tensors of :func:`gru_params`.
@@ -380,6 +384,83 @@ def from_torch(layer, which="l0"):
     return params
 
 
+def rnn_step(X, H, params):
+    """Take a tanh layer one time step on: H_t = tanh(X_t W_xh + H_{t-1} W_hh + b_h).
+
+    Args:
+        X, H: the input (N, D) and the hidden state before it (N, H).
+        params: [W_xh (D, H), W_hh (H, H), b_h (H,)].
+
+    Returns:
+        The output and the new state, which are both the new H (N, H).
+    """
+    W_xh, W_hh, b_h = params
+    H = torch.tanh(X @ W_xh + H @ W_hh + b_h)  # (N, H)
+    return H, H
+
+
+def both_ways(step, inputs, states, params):
+    """Run a bidirectional layer over time: one scan each way, the outputs side by side (Schuster and Paliwal, 1997).
+
+    Args:
+        step: of one time step, as in :func:`scan`: :func:`rnn_step`, :func:`lstm_step` or :func:`gru_step`.
+        inputs: (T, N, D), time first.
+        states: the state of each direction before its first step, forward first.
+        params: of each direction, forward first.
+
+    Returns:
+        The outputs (T, N, 2H): at time t the forward half has read steps 0 to t, the backward half steps T - 1 to t.
+        The state of each direction after its last step, which for the backward one is step 0.
+    """
+    ahead, last = scan(step, inputs, states[0], params[0])  # (T, N, H)
+    back, first = scan(step, inputs.flip(0), states[1], params[1])  # last step first
+    return torch.cat([ahead, back.flip(0)], dim=-1), (last, first)
+
+
+class Bidirectional(nn.Module):
+    """Two models of the book as one that reads in both directions.
+
+        O_t = [H_t ahead, H_t back] W_hq + b_q = H_t ahead W_hq[:H] + H_t back W_hq[H:] + b_q
+
+    A read-out of two states side by side is the sum of two read-outs, so each model keeps its own and their logits are
+    added. For a reader of whole sequences: as a language model it sees the answers.
+
+    Args:
+        ahead, back: two models of one vocabulary, such as two :class:`ScratchRNN`; ``back`` is given the ids flipped.
+    """
+
+    def __init__(self, ahead, back):
+        super().__init__()
+        self.ahead, self.back = ahead, back
+
+    def begin_state(self, batch_size, device=None):
+        """Return the state of each direction before its first token, forward first."""
+        return tuple(model.begin_state(batch_size, device) for model in (self.ahead, self.back))
+
+    def forward(self, ids, state=None):
+        """Read a minibatch of token ids in both directions.
+
+        Args:
+            ids: whole numbers (N, T).
+            state: the state of each direction to start from, forward first; zeros by default.
+
+        Returns:
+            logits (T * N, V), time first, and the last state of each direction; for the backward one that is the state
+            at the first token.
+
+        Raises:
+            ValueError: if ids is not a (N, T) tensor of ids below V, or the state has another form.
+        """
+        check_ids(ids, self.ahead.vocab_size)
+        fresh = self.begin_state(len(ids))
+        state = fresh if state is None else state
+        check_state(state, fresh)
+        logits, first = self.ahead(ids, state[0])  # (T * N, V)
+        flipped, last = self.back(ids.flip(1), state[1])  # (T * N, V), last token first
+        in_order = flipped.unflatten(0, ids.T.shape).flip(0)  # (T, N, V)
+        return logits + in_order.flatten(0, 1), (first, last)
+
+
 def clip_gradients(params, theta):
     """Scale all gradients together so that their joint norm is at most theta: g <- min(1, theta / ||g||) g.
 
@@ -397,22 +478,22 @@ def clip_gradients(params, theta):
         ValueError: if theta is not above 0.
     """
     if not theta > 0:
-        raise ValueError(f"theta={theta!r} must be above 0: it is the largest gradient norm to allow, often 1")
+        raise ValueError(f"theta={theta!r} must be above 0: it is the largest gradient norm to allow")
     grads = [p.grad for p in params if p.grad is not None]
     if not grads:
         return torch.tensor(0.0)
     norm = torch.sqrt(sum((g**2).sum() for g in grads))
-    scale = torch.clamp(theta / (norm + 1e-6), max=1.0)  # 1e-6, as in PyTorch, so that a zero norm divides
+    scale = torch.clamp(theta / (norm + 1e-6), max=1.0)  # 1e-6 as in PyTorch, for norm 0
     for g in grads:
         g.mul_(scale)
     return norm
 
 
 def detach(state):
-    """Cut a state off the graph that made it, keeping its values: a tensor or a tuple of tensors, as an LSTM has."""
+    """Cut a state off the graph that made it, keeping its values: a tensor, or a tuple of states, as an LSTM has."""
     if isinstance(state, torch.Tensor):
         return state.detach()
-    return tuple(part.detach() for part in state)
+    return tuple(detach(part) for part in state)
 
 
 def check_sizes(**sizes):
@@ -450,7 +531,7 @@ def check_state(state, like):
 
 
 def shapes(state):
-    """Return the shape of a state, or the list of shapes of a state that is a tuple of tensors, as an LSTM has."""
+    """Return the shape of a state, or the list of shapes of a state that is a tuple of states, as an LSTM has."""
     if isinstance(state, torch.Tensor):
         return tuple(state.shape)
-    return [tuple(part.shape) for part in state]
+    return [shapes(part) for part in state]

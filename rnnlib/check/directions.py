@@ -1,3 +1,364 @@
-"""Exercises of the chapter on directions."""
+"""Exercises of chapter 6: reading in both directions."""
 
-EXERCISES = ()
+import torch
+from torch import nn
+
+from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
+
+
+def draw_sizes(*highest):
+    """Draw one whole number from 1 to each of these."""
+    return [int(torch.randint(1, high + 1, ())) for high in highest]
+
+
+# Two layers of one direction make a bidirectional one
+
+
+def join_directions(ahead, back, X):
+    forward, _ = ahead(X)  # (T, N, H)
+    backward, _ = back(X.flip(0))  # (T, N, H), the last step first
+    return torch.cat([forward, backward.flip(0)], dim=2)  # (T, N, 2H)
+
+
+def bidirectional_gru(ahead, back):
+    """Return the bidirectional nn.GRU that two of one direction make."""
+    layer = nn.GRU(ahead.input_size, ahead.hidden_size, bidirectional=True)
+    weights = dict(ahead.state_dict())
+    weights.update({f"{name}_reverse": weight for name, weight in back.state_dict().items()})
+    layer.load_state_dict(weights)
+    return layer
+
+
+@torch.no_grad()
+def test_join_directions(answer):
+    """From shapes to the bidirectional nn.GRU with the same weights, T = 1 and N = 1 included."""
+    for N, T, D, H in [(2, 5, 3, 4), (1, 1, 2, 3), *(draw_sizes(3, 6, 4, 4) for _ in range(20))]:
+        ahead, back = nn.GRU(D, H), nn.GRU(D, H)
+        X = torch.randn(T, N, D)
+        got = answer(ahead, back, X.clone())
+        if isinstance(got, torch.Tensor) and got.shape == (2 * T, N, H) != (T, N, 2 * H):
+            raise Wrong("the directions follow each other in time: lay them side by side, along the last axis")
+        expect_shape(got, (T, N, 2 * H))
+        forward, backward = ahead(X)[0], back(X.flip(0))[0]  # (T, N, H) each
+        slips = [
+            (torch.cat([forward, backward], 2), "has the backward states in the order they were made: flip them back"),
+            (torch.cat([forward, back(X)[0]], 2), "comes from two layers that both read forward: give one X.flip(0)"),
+            (torch.cat([forward, back(X)[0].flip(0)], 2), "flips what comes out, but not what goes in: flip X too"),
+            (torch.cat([backward.flip(0), forward], 2), "has the backward half first: the forward half comes first"),
+            (torch.cat([forward, back(X.flip(1))[0]], 2), "flips the sequences of the minibatch: time is axis 0"),
+            (
+                torch.cat([forward, back(X.flip(1))[0].flip(1)], 2),
+                "flips the sequences of the minibatch: time is axis 0",
+            ),
+        ]
+        expect_close(got, bidirectional_gru(ahead, back)(X)[0], f"the output for T = {T}, N = {N}", slips, 1e-5)
+
+
+JOIN_DIRECTIONS = Exercise(
+    name="join_directions",
+    chapter=6,
+    stars=1,
+    test=test_join_directions,
+    solution=join_directions,
+    wrong={
+        "not flipped back": (
+            lambda ahead, back, X: torch.cat([ahead(X)[0], back(X.flip(0))[0]], 2),
+            "flip them back",
+        ),
+        "both forward": (lambda ahead, back, X: torch.cat([ahead(X)[0], back(X)[0]], 2), "both read forward"),
+        "input not flipped": (
+            lambda ahead, back, X: torch.cat([ahead(X)[0], back(X)[0].flip(0)], 2),
+            "but not what goes in",
+        ),
+        "halves swapped": (
+            lambda ahead, back, X: torch.cat([back(X.flip(0))[0].flip(0), ahead(X)[0]], 2),
+            "the forward half comes first",
+        ),
+        "batch flipped": (
+            lambda ahead, back, X: torch.cat([ahead(X)[0], back(X.flip(1))[0]], 2),
+            "flips the sequences of the minibatch",
+        ),
+        "one after the other": (
+            lambda ahead, back, X: torch.cat([ahead(X)[0], back(X.flip(0))[0].flip(0)], 0),
+            "along the last axis",
+        ),
+    },
+    hints=(
+        "A layer returns its outputs and its last state; you need the outputs, (T, N, H).",
+        "The backward layer gets X.flip(0). Its first output then belongs to the last time step.",
+        "Flip its outputs with .flip(0) too, then join both with torch.cat(..., dim=2).",
+    ),
+)
+
+
+# The final state
+
+
+def final_state(h_n):
+    return torch.cat([h_n[-2], h_n[-1]], dim=1)  # (N, 2H)
+
+
+def test_final_state(answer):
+    """From one layer to several, N = 1 included."""
+    for layers, N, H in [(2, 3, 4), (1, 2, 3), (3, 1, 2), *(draw_sizes(3, 4, 4) for _ in range(20))]:
+        h_n = torch.randn(2 * layers, N, H)
+        got = answer(h_n.clone())
+        if isinstance(got, torch.Tensor) and got.shape in ((N, H), (2, N, H)):
+            raise Wrong(f"the shape is {tuple(got.shape)}: join both directions side by side, (N, 2H) = {(N, 2 * H)}")
+        expect_shape(got, (N, 2 * H))
+        slips = [
+            (torch.cat([h_n[-1], h_n[-2]], 1), "has the backward state first"),
+            (torch.cat([h_n[0], h_n[1]], 1), "is that of the first layer: count from the end of h_n"),
+            (
+                torch.cat([h_n[0], h_n[-1]], 1),
+                "mixes the first layer's forward state with the last layer's backward one",
+            ),
+            (
+                h_n[-2:].reshape(N, 2 * H),
+                "mixes the sequences: reshape reads on row by row, torch.cat joins along an axis",
+            ),
+        ]
+        if N > 1 or layers > 1:  # with a single row of one layer most slips are right by luck
+            expect_close(got, torch.cat([h_n[-2], h_n[-1]], 1), f"the state with {layers} layers", slips)
+
+
+FINAL_STATE = Exercise(
+    name="final_state",
+    chapter=6,
+    stars=1,
+    test=test_final_state,
+    solution=final_state,
+    wrong={
+        "one direction": (lambda h_n: h_n[-1], "join both directions side by side"),
+        "order": (lambda h_n: torch.cat([h_n[-1], h_n[-2]], 1), "has the backward state first"),
+        "first layer": (lambda h_n: torch.cat([h_n[0], h_n[1]], 1), "count from the end of h_n"),
+        "two layers": (lambda h_n: torch.cat([h_n[0], h_n[-1]], 1), "mixes the first layer's forward state"),
+        "reshaped": (lambda h_n: h_n[-2:].reshape(h_n.shape[1], -1), "mixes the sequences"),
+    },
+    hints=(
+        "h_n holds for each layer first the forward, then the backward state, the last layer at the end.",
+        "So h_n[-2] is the forward and h_n[-1] the backward state of the last layer, (N, H) each.",
+        "Join them along axis 1 with torch.cat.",
+    ),
+)
+
+
+# The final state, found in the outputs
+
+
+def state_at_length(output, lengths):
+    rows = torch.arange(len(lengths))
+    H = output.shape[2] // 2
+    return torch.cat([output[rows, lengths - 1, :H], output[:, 0, H:]], dim=1)  # (N, 2H)
+
+
+def pick(output, forward_steps, backward_steps):
+    """Take each half of the outputs (N, T, 2H) at a time step of its own for each row."""
+    rows, H = torch.arange(len(output)), output.shape[2] // 2
+    return torch.cat([output[rows, forward_steps, :H], output[rows, backward_steps, H:]], 1)  # (N, 2H)
+
+
+def test_state_at_length(answer):
+    """From three sequences to minibatches of any lengths, N = 1 included."""
+    cases = [(5, 2, torch.tensor([5, 3, 2])), (3, 2, torch.tensor([3]))]
+    for _ in range(20):
+        N, T, H = draw_sizes(4, 6, 3)
+        lengths = torch.randint(1, T + 1, (N,))
+        lengths[int(torch.randint(N, ()))] = T  # the longest sequence fills the minibatch
+        cases.append((T, H, lengths))
+    for T, H, lengths in cases:
+        real = torch.arange(T) < lengths[:, None]  # (N, T)
+        output = torch.randn(len(lengths), T, 2 * H) * real[:, :, None]  # zeros beyond the end, as after unpacking
+        got = answer(output.clone(), lengths.clone())
+        expect_shape(got, (len(lengths), 2 * H))
+        ends, first = lengths - 1, torch.zeros_like(lengths)
+        slips = [
+            (output[:, -1], "is output[:, -1]: zeros after a shorter sequence, and one backward step at the longest"),
+            (pick(output, ends, ends), "takes both halves at the end: the backward half has read everything at step 0"),
+            (output[:, 0], "takes both halves at step 0: the forward half has read everything at lengths - 1"),
+            (pick(output, first, ends), "takes the two halves the wrong way round"),
+            (
+                pick(output, lengths.clamp(max=T - 1), first),
+                "is one step late: the end is at step lengths - 1",
+            ),
+        ]
+        expect_close(got, pick(output, ends, first), f"the state for lengths {lengths.tolist()}", slips)
+
+
+STATE_AT_LENGTH = Exercise(
+    name="state_at_length",
+    chapter=6,
+    stars=2,
+    test=test_state_at_length,
+    solution=state_at_length,
+    wrong={
+        "last output": (lambda output, lengths: output[:, -1], "zeros after a shorter sequence"),
+        "both at the end": (
+            lambda output, lengths: pick(output, lengths - 1, lengths - 1),
+            "the backward half has read everything at step 0",
+        ),
+        "both at the start": (
+            lambda output, lengths: output[:, 0],
+            "the forward half has read everything at lengths - 1",
+        ),
+        "wrong way round": (lambda output, lengths: pick(output, 0 * lengths, lengths - 1), "the wrong way round"),
+        "one step late": (
+            lambda output, lengths: pick(output, lengths.clamp(max=output.shape[1] - 1), 0 * lengths),
+            "one step late",
+        ),
+    },
+    hints=(
+        "The forward half is output[:, :, :H], the backward half output[:, :, H:]. When has each read everything?",
+        "output[torch.arange(N), lengths - 1] picks one time step a row.",
+        "Join output[rows, lengths - 1, :H] and output[:, 0, H:] along axis 1.",
+    ),
+)
+
+
+# Debug: flipping with padding
+
+
+def flip_padded(ids, lengths):
+    flipped = ids.clone()
+    for row, length in enumerate(lengths):
+        flipped[row, :length] = ids[row, :length].flip(0)
+    return flipped  # (N, T)
+
+
+def test_flip_padded(answer):
+    """From two words to minibatches of any lengths, whose padding must stay at the end."""
+    cases = [(torch.tensor([[5, 6, 7, 8], [1, 2, 0, 0]]), torch.tensor([4, 2]))]
+    for _ in range(20):
+        N, T = draw_sizes(4, 6)
+        lengths = torch.randint(1, T + 1, (N,))
+        cases.append((torch.randint(1, 9, (N, T)) * (torch.arange(T) < lengths[:, None]), lengths))
+    for ids, lengths in cases:
+        got = answer(ids.clone(), lengths.clone())
+        expect_shape(got, ids.shape)
+        right = torch.stack([torch.cat([row[:n].flip(0), row[n:]]) for row, n in zip(ids, lengths, strict=True)])
+        kept = torch.stack([torch.cat([row[n:], row[:n]]) for row, n in zip(ids, lengths, strict=True)])
+        slips = [
+            (ids.flip(1), "begins with the padding, which the backward reader then reads first: keep it at the end"),
+            (ids.flip(0), "has the sequences of the minibatch flipped: time is axis 1"),
+            (kept, "moves the padding to the front and flips nothing"),
+            (ids, "is what came in: nothing was flipped"),
+        ]
+        expect_close(got, right, f"the result for {ids.tolist()} with lengths {lengths.tolist()}", slips)
+
+
+FLIP_PADDED = Exercise(
+    name="flip_padded",
+    chapter=6,
+    stars=2,
+    test=test_flip_padded,
+    solution=flip_padded,
+    wrong={
+        "all flipped": (lambda ids, lengths: ids.flip(1), "begins with the padding"),
+        "batch flipped": (lambda ids, lengths: ids.flip(0), "time is axis 1"),
+        "nothing flipped": (lambda ids, lengths: ids, "nothing was flipped"),
+        "only moved": (
+            lambda ids, lengths: torch.stack(
+                [torch.cat([row[n:], row[:n]]) for row, n in zip(ids, lengths, strict=True)]
+            ),
+            "flips nothing",
+        ),
+    },
+    hints=(
+        "What does a backward reader of ids.flip(1) read first in a short row?",
+        "Flip only ids[row, :length], and leave what follows in its place.",
+        "Copy ids with .clone(), then go through the rows: flipped[row, :length] = ids[row, :length].flip(0).",
+    ),
+)
+
+
+# Who sees what, without autograd
+
+
+def who_sees_what(read, X):
+    before = read(X)  # (S, K)
+    columns = []
+    for t in range(len(X)):
+        changed = X.clone()
+        changed[t] += 1.0
+        columns.append((read(changed) != before).any(dim=1))  # (S,)
+    return torch.stack(columns, dim=1)  # (S, T)
+
+
+@torch.no_grad()
+def test_who_sees_what(answer):
+    """From running sums, whose dependencies are known, to recurrent layers, whose autograd is asked."""
+    known = {
+        "a sum of all inputs so far": (lambda X: X.cumsum(0), torch.ones(4, 4).tril().bool()),
+        "a sum of all inputs from here on": (lambda X: X.flip(0).cumsum(0).flip(0), torch.ones(4, 4).triu().bool()),
+        "a copy of the input": (lambda X: X.clone(), torch.eye(4).bool()),
+        "the last input alone": (lambda X: X[-1:], torch.tensor([[False, False, False, True]])),
+    }
+    for name, (read, right) in known.items():
+        _expect_dependencies(answer, read, torch.randn(4, 3), right, name)
+    for two, T in [(False, 5), (True, 5), (True, 1)]:
+        layer = nn.RNN(3, 2, bidirectional=two)
+        right = torch.ones(T, T) if two else torch.ones(T, T).tril()
+        _expect_dependencies(answer, lambda X, layer=layer: layer(X)[0], torch.randn(T, 3), right.bool(), "an nn.RNN")
+
+
+def _expect_dependencies(answer, read, X, right, name):
+    kept = X.clone()
+    got = answer(read, X)
+    if not torch.equal(X, kept):
+        raise Wrong("your function leaves X changed: work on X.clone(), or each change stays for the next one")
+    if isinstance(got, torch.Tensor) and got.shape == right.T.shape != right.shape:
+        raise Wrong(f"the shape is {tuple(got.shape)}: outputs are the rows, inputs the columns")
+    expect_shape(got, right.shape, f"the matrix of {name}")
+    if got.dtype != torch.bool:
+        raise Wrong(f"the entries are {got.dtype}: answer yes or no, torch.bool")
+    slips = [(right.T, "has outputs and inputs the wrong way round: outputs are the rows")]
+    if len(right) == len(right.T):
+        slips.append((torch.eye(len(right)).bool(), "sees only the output at the changed step: compare all outputs"))
+    all_at_once = torch.ones_like(right).bool()
+    slips.append((all_at_once, "says that everything depends on everything: change one time step at a time"))
+    expect_close(got, right, f"the matrix of {name}", slips)
+
+
+def _see_own_step(read, X):
+    matrix = torch.zeros(len(read(X)), len(X), dtype=torch.bool)
+    for t in range(min(matrix.shape)):
+        changed = X.clone()
+        changed[t] += 1.0
+        matrix[t, t] = (read(changed)[t] != read(X)[t]).any()
+    return matrix
+
+
+def _change_all(read, X):
+    return (read(X + 1.0) != read(X)).any(1)[:, None].expand(-1, len(X))
+
+
+def _change_in_place(read, X):
+    before, columns = read(X), []
+    for t in range(len(X)):
+        X[t] += 1.0
+        columns.append((read(X) != before).any(1))
+    return torch.stack(columns, 1)
+
+
+WHO_SEES_WHAT = Exercise(
+    name="who_sees_what",
+    chapter=6,
+    stars=3,
+    test=test_who_sees_what,
+    solution=who_sees_what,
+    wrong={
+        "transposed": (lambda read, X: who_sees_what(read, X).T, "outputs are the rows"),
+        "own step only": (_see_own_step, "compare all outputs"),
+        "all at once": (_change_all, "change one time step at a time"),
+        "in place": (_change_in_place, "leaves X changed"),
+        "numbers": (lambda read, X: who_sees_what(read, X).float(), "answer yes or no"),
+    },
+    hints=(
+        "Change one input, run the function again: which outputs are no longer the same?",
+        "changed = X.clone(); changed[t] += 1; then (read(changed) != read(X)).any(dim=1) is one column.",
+        "Collect the T columns in a list and return torch.stack(columns, dim=1).",
+    ),
+)
+
+
+EXERCISES = (JOIN_DIRECTIONS, FINAL_STATE, STATE_AT_LENGTH, FLIP_PADDED, WHO_SEES_WHAT)
