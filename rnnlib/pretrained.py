@@ -1,4 +1,4 @@
-"""Trained models that come with the book, so that no class waits for them (built in chapter 4).
+"""Trained models that come with the book, so that no class waits for them (built in chapters 4 and 5).
 
 A checkpoint is a safetensors file in ``rnnlib/checkpoints``: the weights of a model, the history of its training and a
 fingerprint of the text that it learned from. This command trains one anew and writes its file, in a few minutes::
@@ -6,6 +6,7 @@ fingerprint of the text that it learned from. This command trains one anew and w
     python -m rnnlib.pretrained shakespeare_gru
 """
 
+import functools
 import hashlib
 import json
 import math
@@ -63,7 +64,41 @@ def shakespeare_gru():
     return model, train_shakespeare(model, train_ids, valid_ids, epochs=6), train_ids
 
 
-RECIPES = {"shakespeare_gru": shakespeare_gru}
+LETTERS = text.Vocab(" abcdefghijklmnopqrstuvwxyz")  # the same ids for the same letters, whatever the text
+
+
+def small_model(layer_class, num_hiddens):
+    """Build a language model for cleaned English, with about 82,000 parameters at the sizes of :data:`RECIPES`."""
+    layer = layer_class(len(LETTERS), num_hiddens)
+    embedding = nn.Sequential(nn.Embedding(len(LETTERS), len(LETTERS)), nn.Dropout(0.1))
+    return models.LanguageModel(layer, len(LETTERS), embedding, dropout=0.3)
+
+
+def time_machine(layer_class, num_hiddens, lr):
+    """Train a checkpoint of chapter 5 and return the model, its history and the ids that it learned from."""
+    device = environment.setup(seed=0)
+    ids = LETTERS[list(text.clean(data.load_text("time_machine")))]
+    size = int(0.9 * len(ids))
+    model = small_model(layer_class, num_hiddens).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    history = training.fit(
+        model,
+        text.sequential_batches(ids[:size], 32, 64),
+        epochs=25,
+        valid_batches=text.sequential_batches(ids[size:], 8, 64, offset=0),
+        valid_every=5,
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=25),
+    )
+    return model, history, ids[:size]
+
+
+RECIPES = {
+    "shakespeare_gru": shakespeare_gru,
+    "time_machine_rnn": functools.partial(time_machine, nn.RNN, 260, lr=3e-3),
+    "time_machine_gru": functools.partial(time_machine, nn.GRU, 148, lr=1e-2),
+    "time_machine_lstm": functools.partial(time_machine, nn.LSTM, 128, lr=1.4e-2),
+}
 
 
 def load_or_train(model, train, ids, checkpoint=None):
