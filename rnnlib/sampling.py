@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import numbers
 
 import torch
 
@@ -39,7 +40,7 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None):
 
 def check_temperature(temperature):
     """Raise a ValueError unless the temperature is a finite number of at least 0."""
-    if not math.isfinite(temperature) or temperature < 0:
+    if not isinstance(temperature, numbers.Real) or not math.isfinite(temperature) or temperature < 0:
         raise ValueError(
             f"temperature={temperature!r} must be a finite number above 0 (below 1 more cautious, above 1 more "
             "daring), or 0 for greedy"

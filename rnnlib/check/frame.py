@@ -64,6 +64,7 @@ class Exercise:
 
 def expect_shape(got, shape, what="the result"):
     """Raise :class:`Wrong` unless a tensor came, of this shape."""
+    expect_something(got)
     if not isinstance(got, torch.Tensor):
         raise Wrong(f"{what} should be a tensor of shape {tuple(shape)}, but a {type(got).__name__} came")
     if tuple(got.shape) != tuple(shape):
@@ -79,7 +80,11 @@ def expect_close(got, expected, what="the result", slips=(), tolerance=1e-6):
         slips: pairs of the numbers that a known slip gives and the sentence that names it.
         tolerance: relative and absolute.
     """
-    got, expected = torch.as_tensor(got), torch.as_tensor(expected)
+    expect_something(got)
+    try:
+        got, expected = torch.as_tensor(got), torch.as_tensor(expected)
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(f"{what} should be {_short(torch.as_tensor(expected))}, but a {type(got).__name__} came") from None
     if got.shape == expected.shape and _close(got, expected, tolerance):
         return
     for numbers, sentence in slips:
@@ -89,12 +94,20 @@ def expect_close(got, expected, what="the result", slips=(), tolerance=1e-6):
     raise Wrong(f"{what} should be {_short(expected)}, but {_short(got)} came")
 
 
+def expect_something(got):
+    """Raise :class:`Wrong` if nothing came back."""
+    if got is None:
+        raise Wrong("nothing came back: did you forget `return`, or print instead?")
+
+
 def _close(a, b, tolerance):
     return torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance)
 
 
 def _short(tensor):
-    values = [round(value, 4) for value in tensor.detach().double().flatten()[:6].tolist()]
+    values = tensor.detach().flatten()[:6].tolist()
+    if tensor.is_floating_point():
+        values = [round(value, 4) for value in values]
     if tensor.dim() == 0:
         return str(values[0])
     return f"{str(values)[:-1]}{', ...' if tensor.numel() > 6 else ''}] of shape {tuple(tensor.shape)}"

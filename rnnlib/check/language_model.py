@@ -26,6 +26,7 @@ def _test_count_parameters(answer):
             (weights + V, "leaves the hidden bias b_h out"),
             (weights + 2 * H + V, "counts two hidden biases, as nn.RNN has them; ours has one"),
             (V * H + H * H + H, "counts the recurrent layer alone: W_hq and b_q read the logits out"),
+            (2 * V * H + H + V, "leaves W_hh out, the memory"),
         )
         expect_close(answer(V, H), weights + H + V, f"the count for V={V}, H={H}", slips)
 
@@ -40,6 +41,7 @@ COUNT_PARAMETERS = Exercise(
         "no biases": (lambda V, H: 2 * V * H + H * H, "leaves the two biases"),
         "two hidden biases": (lambda V, H: 2 * V * H + H * H + 2 * H + V, "counts two hidden biases"),
         "no output layer": (lambda V, H: V * H + H * H + H, "counts the recurrent layer alone"),
+        "no memory": (lambda V, H: 2 * V * H + H + V, "leaves W_hh out"),
     },
     hints=(
         "There are five tensors. Write down the shape of each.",
@@ -49,27 +51,28 @@ COUNT_PARAMETERS = Exercise(
 )
 
 
-# ★ One step of the recurrence
+# ★★ One step of the recurrence, with one matrix
 
 
-def one_step(X, H, W_xh, W_hh, b_h):
-    return torch.tanh(X @ W_xh + H @ W_hh + b_h)
+def one_step(X, H, W, b_h):
+    return torch.tanh(torch.cat([X, H], dim=1) @ W + b_h)
 
 
 def _test_one_step(answer):
     generator = torch.Generator().manual_seed(0)
-    for N, V, num_hiddens in ((1, 3, 2), (4, 5, 6)):
-        shapes = ((N, V), (N, num_hiddens), (V, num_hiddens), (num_hiddens, num_hiddens), (num_hiddens,))
-        X, H, W_xh, W_hh, b_h = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
-        got = answer(*(tensor.clone() for tensor in (X, H, W_xh, W_hh, b_h)))
+    for N, V, num_hiddens in ((1, 3, 2), (4, 5, 6), (3, 4, 4)):
+        shapes = ((N, V), (N, num_hiddens), (V + num_hiddens, num_hiddens), (num_hiddens,))
+        X, H, W, b_h = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+        got = answer(*(tensor.clone() for tensor in (X, H, W, b_h)))
         expect_shape(got, (N, num_hiddens), "the new state")
-        before = X @ W_xh + H @ W_hh + b_h
+        before = torch.cat([X, H], dim=1) @ W + b_h
         slips = (
             (before, "lacks the tanh"),
-            (torch.tanh(X @ W_xh + b_h), "forgets the old state H"),
-            (torch.tanh(X @ W_xh + H @ W_hh), "lacks the bias b_h"),
-            (torch.tanh(X @ W_xh + H @ W_hh.T + b_h), "multiplies H by the transpose of W_hh"),
-            (torch.tanh(X @ W_xh + b_h) + H @ W_hh, "applies the tanh before the old state is added"),
+            (torch.sigmoid(before), "went through a sigmoid; this network uses tanh"),
+            (torch.tanh(X @ W[:V] + b_h), "forgets the old state H"),
+            (torch.tanh(before - b_h), "lacks the bias b_h"),
+            (torch.tanh(before - b_h) + b_h, "adds the bias after the tanh"),
+            (torch.tanh(torch.cat([H, X], dim=1) @ W + b_h), "puts H before X: the upper rows of W are W_xh"),
         )
         expect_close(got, torch.tanh(before), "the new state", slips)
 
@@ -77,18 +80,20 @@ def _test_one_step(answer):
 ONE_STEP = Exercise(
     "one_step",
     chapter=2,
-    stars=1,
+    stars=2,
     test=_test_one_step,
     solution=one_step,
     wrong={
-        "no tanh": (lambda X, H, W_xh, W_hh, b_h: X @ W_xh + H @ W_hh + b_h, "lacks the tanh"),
-        "no old state": (lambda X, H, W_xh, W_hh, b_h: torch.tanh(X @ W_xh + b_h), "forgets the old state"),
-        "transposed": (lambda X, H, W_xh, W_hh, b_h: torch.tanh(X @ W_xh + H @ W_hh.T + b_h), "the transpose of W_hh"),
+        "no tanh": (lambda X, H, W, b_h: torch.cat([X, H], 1) @ W + b_h, "lacks the tanh"),
+        "no old state": (lambda X, H, W, b_h: torch.tanh(X @ W[: X.shape[1]] + b_h), "forgets the old state"),
+        "no bias": (lambda X, H, W, b_h: torch.tanh(torch.cat([X, H], 1) @ W), "lacks the bias"),
+        "bias outside": (lambda X, H, W, b_h: torch.tanh(torch.cat([X, H], 1) @ W) + b_h, "adds the bias after"),
+        "H first": (lambda X, H, W, b_h: torch.tanh(torch.cat([H, X], 1) @ W + b_h), "puts H before X"),
     },
     hints=(
-        "Three terms are added, then squashed.",
-        "The terms have the shapes (N, V) @ (V, H), (N, H) @ (H, H) and (H,).",
-        "H_t = tanh(X_t W_xh + H_{t-1} W_hh + b_h).",
+        "Chapter 1 showed it: X W_xh + H W_hh is one product of two blocks. Which blocks stand side by side?",
+        "[X H] has shape (N, V + H), and W has (V + H, H): the upper V rows are W_xh, the lower ones W_hh.",
+        "torch.cat([X, H], dim=1) makes [X H]. Multiply by W, add the bias, squash.",
     ),
 )
 
@@ -114,8 +119,11 @@ def _test_text_perplexity(answer):
             (math.exp(sum(losses) / len(losses)), "gives a small batch the same weight as a large one"),
             (nll / total, "is still a loss in nats: take exp of it"),
             (2 ** (nll / total), "is 2 to the power of a loss in nats: the base is e"),
+            (math.exp(-nll / total), "is below 1: the losses are -log p already, so no minus sign is needed"),
+            (math.exp(sum(losses) / total), "adds the mean losses up without weights: multiply each by its count"),
         )
-        expect_close(answer(list(losses), list(counts)), math.exp(nll / total), "the perplexity", slips)
+        what = f"the perplexity for mean losses {[round(x, 2) for x in losses]} and counts {counts}"
+        expect_close(answer(list(losses), list(counts)), math.exp(nll / total), what, slips)
 
 
 TEXT_PERPLEXITY = Exercise(
@@ -135,11 +143,12 @@ TEXT_PERPLEXITY = Exercise(
         ),
         "equal weights": (lambda x, n: math.exp(sum(x) / len(x)), "the same weight as a large one"),
         "no exp": (lambda x, n: sum(a * b for a, b in zip(x, n, strict=True)) / sum(n), "is still a loss in nats"),
+        "no weights": (lambda x, n: math.exp(sum(x) / sum(n)), "adds the mean losses up without weights"),
     },
     hints=(
-        "Perplexity is exp(total negative log-likelihood / total tokens).",
-        "The total negative log-likelihood of a batch is its mean loss times its number of tokens.",
-        "Add the totals of all batches, divide once, and take the exponential last.",
+        "Should a batch of 20 tokens weigh as much as one of 100?",
+        "The total loss of a batch is its mean loss times its number of tokens. Add these up first.",
+        "exp(total loss of all batches / total number of tokens): divide once, take the exponential last.",
     ),
 )
 
@@ -154,20 +163,25 @@ def tempered(logits, temperature):
 def _test_tempered(answer):
     generator = torch.Generator().manual_seed(1)
     for T in (0.5, 2.0, 1.0):
-        logits = torch.tensor([2.0, 1.0, -1.0]) if T == 0.5 else torch.randn(28, generator=generator)
+        logits = torch.tensor([2.0, 1.0, -1.0]) if T == 0.5 else torch.randn(4, generator=generator)
         got = answer(logits.clone(), T)
         expect_shape(got, logits.shape, "the distribution")
         p = torch.softmax(logits, -1)
+        right = torch.softmax(logits / T, -1)
         slips = (
             (
                 torch.softmax(logits * T, -1),
                 "multiplies by T: then a high temperature is cautious, the wrong way round",
             ),
+            (p, "is the one at T = 1: the temperature has no effect"),
             (p / T, "divides the probabilities, not the logits, so they don't sum to one"),
             (p ** (1 / T), "is not normalised: the probabilities must sum to one"),
+            (torch.exp(logits / T), "lacks the division by the sum"),
             (logits / T, "has not been through softmax yet"),
+            (right.log(), "is in logarithms: softmax, not log_softmax"),
         )
-        expect_close(got, torch.softmax(logits / T, -1), f"the distribution at T = {T}", slips)
+        what = f"the distribution for logits {[round(x, 2) for x in logits.tolist()]} at T = {T}"
+        expect_close(got, right, what, slips)
 
 
 TEMPERED = Exercise(
@@ -181,6 +195,8 @@ TEMPERED = Exercise(
         "after softmax": (lambda logits, T: torch.softmax(logits, -1) / T, "divides the probabilities"),
         "not normalised": (lambda logits, T: torch.softmax(logits, -1) ** (1 / T), "is not normalised"),
         "no softmax": (lambda logits, T: logits / T, "has not been through softmax"),
+        "no temperature": (lambda logits, T: torch.softmax(logits, -1), "the temperature has no effect"),
+        "no sum": (lambda logits, T: torch.exp(logits / T), "lacks the division"),
     },
     hints=(
         "Which operation makes differences between logits smaller when T is large?",
@@ -190,32 +206,49 @@ TEMPERED = Exercise(
 )
 
 
-# ★★ Debugging: a training that gets stuck
+# ★★★ Debugging: a training that gets stuck
 
 
-def flatten_targets(Y):
-    return Y.T.reshape(-1)
+def batch_first_logits(logits, batch_size):
+    vocab_size = logits.shape[-1]
+    by_time = logits.reshape(-1, batch_size, vocab_size)  # (T, N, V)
+    return by_time.transpose(0, 1).reshape(-1, vocab_size)  # (N * T, V)
 
 
-def _test_flatten_targets(answer):
-    for Y in (torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.arange(20).reshape(4, 5)):
-        got = answer(Y.clone())
-        expect_shape(got, (Y.numel(),), "the targets")
-        slips = ((Y.reshape(-1), "come sequence by sequence, but the logits come time step by time step"),)
-        expect_close(got, Y.T.reshape(-1), "the targets", slips)
+def _test_batch_first_logits(answer):
+    for N, T, V in ((2, 3, 2), (4, 5, 3), (1, 4, 2)):
+        logits = torch.arange(T * N * V, dtype=torch.float64).reshape(T * N, V)
+        got = answer(logits.clone(), N)
+        expect_shape(got, (N * T, V), "the logits")
+        by_time = logits.reshape(T, N, V)
+        slips = (
+            (logits, "are in the old order still: reshape alone moves nothing"),
+            (
+                logits.reshape(N, T, V).transpose(0, 1).reshape(-1, V),
+                "were cut into (N, T, V), but they come as (T, N, V), so sequences are mixed",
+            ),
+            (by_time.permute(1, 2, 0).reshape(-1, V), "have time and vocabulary mixed up"),
+        )
+        expect_close(got, by_time.transpose(0, 1).reshape(-1, V), "the logits", slips)
 
 
-FLATTEN_TARGETS = Exercise(
-    "flatten_targets",
+BATCH_FIRST_LOGITS = Exercise(
+    "batch_first_logits",
     chapter=2,
-    stars=2,
-    test=_test_flatten_targets,
-    solution=flatten_targets,
-    wrong={"batch first": (lambda Y: Y.reshape(-1), "come sequence by sequence")},
+    stars=3,
+    test=_test_batch_first_logits,
+    solution=batch_first_logits,
+    wrong={
+        "nothing moved": (lambda logits, N: logits.reshape(N, -1, logits.shape[-1]).flatten(0, 1), "in the old order"),
+        "cut the wrong way": (
+            lambda logits, N: logits.reshape(N, -1, logits.shape[-1]).transpose(0, 1).reshape(-1, logits.shape[-1]),
+            "so sequences are mixed",
+        ),
+    },
     hints=(
-        "Row k of the logits and entry k of the targets must belong to the same token. Whose rows come first?",
-        "The logits are (T * N, V), time first: all N sequences at step 0, then all N at step 1, …",
-        "Y is (N, T). Bring time to the front before you flatten it.",
+        "Row k of the logits and entry k of the targets must belong to the same token. Which token is row 1 of each?",
+        "Give time and batch an axis of their own: the rows come as (T, N, V), time first.",
+        "reshape to (T, N, V), swap the first two axes, flatten them again.",
     ),
 )
 
@@ -234,8 +267,9 @@ def continue_greedily(step, state, prefix, num_tokens):
 
 
 def _small_model():
+    """A network of seven tokens that writes something else after each prefix, and a list of what it read."""
     with torch.random.fork_rng():
-        torch.manual_seed(5)
+        torch.manual_seed(154)
         params = rnn_params(7, 6, sigma=1.0)
     read = []
 
@@ -248,58 +282,74 @@ def _small_model():
     return step, torch.zeros(1, 6), read
 
 
-def _test_continue_greedily(answer):
-    for prefix, n in (([1, 2, 3], 4), ([6], 9), ([0, 5], 0)):
-        step, state, read = _small_model()
-        got = answer(step, state, list(prefix), n)
-        if not isinstance(got, list):
-            raise Wrong(f"a list of {n} token ids should come back, but a {type(got).__name__} came")
-        if got[: len(prefix)] == prefix and len(got) == n + len(prefix):
-            raise Wrong("the continuation alone should come back, without the prefix")
-        if len(got) != n:
-            raise Wrong(f"{n} token ids should come back, but {len(got)} came")
-        if read[: len(prefix)] != prefix:
-            raise Wrong(f"the whole prefix {prefix} should be read first, but the first tokens read were {read[:5]}")
-        if len(read) > len(prefix) + n:
-            raise Wrong(
-                f"{len(read)} tokens were read for a prefix of {len(prefix)} and {n} new ones: the state remembers "
-                "what was read, so each token is read once"
-            )
-        clean_step, state, _ = _small_model()
-        if got != continue_greedily(clean_step, state, prefix, n):
-            raise Wrong("the tokens differ from the greedy ones: is the state handed on, and the newest token read?")
-
-
 def _feeds_window_again(step, state, prefix, num_tokens):
     window = list(prefix)
     for _ in range(num_tokens):
         for token in window:
             logits, state = step(token, state)
         window.append(int(logits.argmax()))
-    if not num_tokens:
-        for token in window:
-            step(token, state)
     return window[len(prefix) :]
 
 
 def _no_warm_up(step, state, prefix, num_tokens):
-    token, written = prefix[-1], []
-    for _ in range(num_tokens):
-        logits, state = step(token, state)
-        token = int(logits.argmax())
-        written.append(token)
-    return written
+    return continue_greedily(step, state, prefix[-1:], num_tokens)
 
 
-def _fresh_state(step, state, prefix, num_tokens):
-    start = state
+def _reads_last_twice(step, state, prefix, num_tokens):
     for token in prefix:
-        logits, state = step(token, state)
-    written = []
-    for _ in range(num_tokens):
-        written.append(int(logits.argmax()))
-        logits, _ = step(written[-1], start)
-    return written
+        _, state = step(token, state)
+    return continue_greedily(step, state, prefix[-1:], num_tokens)
+
+
+def _drops_first(step, state, prefix, num_tokens):
+    return continue_greedily(step, state, prefix, num_tokens + 1)[1:]
+
+
+def _writes_from(change):
+    """Make a writer that hands on another state than the newest."""
+
+    def write(step, state, prefix, num_tokens):
+        start = state
+        for token in prefix:
+            logits, state = step(token, state)
+        written = []
+        for _ in range(num_tokens):
+            written.append(int(logits.argmax()))
+            logits, _ = step(written[-1], change(start, state))
+        return written
+
+    return write
+
+
+_KNOWN_SLIPS = {
+    "feeds the window again": (_feeds_window_again, "the prefix was read again and again: each token is read once"),
+    "no warm-up": (_no_warm_up, "only the last token of the prefix was read: warm the state up with all of it"),
+    "reads the last twice": (_reads_last_twice, "the last token of the prefix was read twice"),
+    "drops the first": (_drops_first, "the first new token is missing: it follows from the prefix's last logits"),
+    "starts afresh": (_writes_from(lambda start, state: start), "writing started from the empty state"),
+    "forgets what it writes": (_writes_from(lambda start, state: state), "the state was not handed on while writing"),
+}
+
+
+def _test_continue_greedily(answer):
+    for prefix, n in (([1, 2, 3], 4), ([6], 9), ([0, 5], 6)):
+        step, state, read = _small_model()
+        got = answer(step, state, list(prefix), n)
+        case = f"for the prefix {prefix} and num_tokens={n}"
+        if not isinstance(got, list):
+            raise Wrong(f"a list of {n} token ids should come back, but a {type(got).__name__} came")
+        right = continue_greedily(*_small_model()[:2], prefix, n)
+        if got == prefix + right:
+            raise Wrong("the continuation alone should come back, without the prefix")
+        for slip, sentence in _KNOWN_SLIPS.values():
+            twin_step, twin_state, twin_read = _small_model()
+            if got == slip(twin_step, twin_state, list(prefix), n) and read == twin_read and got != right:
+                raise Wrong(f"{sentence} ({case})")
+        if got != right:
+            raise Wrong(f"{case} a greedy model writes {right}, but {got} came")
+        # The last token may or may not be read: nothing depends on it any more.
+        if read not in (prefix + right, prefix + right[:-1]):
+            raise Wrong(f"{case} these tokens were read: {read}. Each should be read once, in order")
 
 
 CONTINUE_GREEDILY = Exercise(
@@ -309,13 +359,12 @@ CONTINUE_GREEDILY = Exercise(
     test=_test_continue_greedily,
     solution=continue_greedily,
     wrong={
-        "feeds the window again": (_feeds_window_again, "each token is read once"),
-        "no warm-up": (_no_warm_up, "the whole prefix [1, 2, 3] should be read first"),
-        "fresh state": (_fresh_state, "is the state handed on"),
+        **_KNOWN_SLIPS,
         "with prefix": (
             lambda step, state, prefix, n: prefix + continue_greedily(step, state, prefix, n),
             "the continuation alone",
         ),
+        "constant": (lambda step, state, prefix, n: [2] * n, "a greedy model writes"),
     },
     hints=(
         "First read the prefix, keeping the state; the last logits are the prediction for the first new token.",
@@ -325,4 +374,4 @@ CONTINUE_GREEDILY = Exercise(
 )
 
 
-EXERCISES = (COUNT_PARAMETERS, ONE_STEP, TEXT_PERPLEXITY, TEMPERED, FLATTEN_TARGETS, CONTINUE_GREEDILY)
+EXERCISES = (COUNT_PARAMETERS, ONE_STEP, TEXT_PERPLEXITY, TEMPERED, BATCH_FIRST_LOGITS, CONTINUE_GREEDILY)

@@ -78,7 +78,7 @@ class TemperatureDesk(Explorer):
         axes.set_title(f"next character after “{self.prefix}”: {data['choices']:.1f} effective choices")
         axes.legend(loc="upper right")
         page.axis("off")
-        lines = textwrap.wrap(data["text"], 84)
+        lines = textwrap.wrap(data["text"], 76)
         page.text(0, 1, "\n".join(lines[:3]), family="monospace", fontsize=9.5, va="top", transform=page.transAxes)
         return fig
 
@@ -125,49 +125,64 @@ class UnrollStepper(Explorer):
         if len(text) < 2:
             raise ValueError(f"the text {text!r} is too short: give at least two characters")
         text = text[:40]
-        device = next(self.model.parameters()).device
-        state, states, log_p = self.model.begin_state(1, device), [], []
-        with torch.no_grad():
-            for position, token in enumerate(self.vocab[list(text)], start=1):
-                if position == reset_at:
-                    state = self.model.begin_state(1, device)
-                logits, state = self.model(torch.tensor([[token]], device=device), state)
-                states.append(state[0].float().cpu())
-                log_p.append(torch.log_softmax(logits[-1].float().cpu(), -1))
-        log_p = torch.stack(log_p)  # (T, V)
-        read = torch.tensor(self.vocab[list(text[1:])])
+        states, log_p = self._read(text, reset_at)
+        _, undisturbed = self._read(text, reset_at=0)
+        read = torch.tensor(self.vocab[list(text[1:])])[:, None]
         return {
             "text": text,
             "reset_at": reset_at if 0 < reset_at <= len(text) else 0,
-            "states": torch.stack(states),
+            "states": states,
             "guesses": self.vocab.decode(log_p.argmax(-1)),
-            "bits": -log_p[:-1].gather(1, read[:, None])[:, 0] / np.log(2),  # (T - 1,)
+            "bits": -log_p[:-1].gather(1, read)[:, 0] / np.log(2),  # (T - 1,)
+            "undisturbed_bits": -undisturbed[:-1].gather(1, read)[:, 0] / np.log(2),
         }
+
+    @torch.no_grad()
+    def _read(self, text, reset_at):
+        """Return the state (T, H) and the log-probabilities of the next character (T, V) after each character."""
+        device = next(self.model.parameters()).device
+        state, states, log_p = self.model.begin_state(1, device), [], []
+        for position, token in enumerate(self.vocab[list(text)], start=1):
+            if position == reset_at:
+                state = self.model.begin_state(1, device)
+            logits, state = self.model(torch.tensor([[token]], device=device), state)
+            states.append(state[0].float().cpu())
+            log_p.append(torch.log_softmax(logits[-1].float().cpu(), -1))
+        return torch.stack(states), torch.stack(log_p)
 
     def draw(self, data):
         """The state as a heat map that grows with the text, over the bits that each character costs."""
-        fig, (heat, cost) = plots.new_figure(height=4.4, rows=2, height_ratios=[3, 2], sharex=True)
-        units = min(32, data["states"].shape[1])
+        fig, (heat, cost) = plots.new_figure(height=4.4, rows=2, height_ratios=[1, 1], sharex=True)
+        units = min(12, data["states"].shape[1])
         heat.imshow(data["states"][:, :units].T.numpy(), cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
-        heat.set_ylabel(f"hidden unit 0 to {units - 1}")
-        heat.set_title("hidden state after each character, from -1 (brown) to 1 (violet)")
+        heat.set_ylabel("hidden unit")
+        heat.set_yticks(range(0, units, 4))
+        heat.set_title(f"{units} of the hidden units after each character, from -1 (brown) to 1 (violet)")
         cost.bar(np.arange(1, len(data["text"])), data["bits"].numpy(), color=plots.BLUE)
-        cost.axhline(np.log2(len(self.vocab)), color=plots.GREY, linewidth=0.9, linestyle=":")
+        guess = np.log2(len(self.vocab))
+        cost.axhline(guess, color=plots.GREY, linewidth=0.9, linestyle=":")
+        cost.annotate(
+            "a blind guess", (0, guess), xytext=(0, 3), textcoords="offset points", color=plots.GREY, fontsize=9
+        )
+        cost.set_ylim(0, max(1.25 * guess, float(data["bits"].max()) * 1.1))
         cost.set_ylabel("bits to predict it")
         names = ["␣" if character == " " else character for character in data["text"]]
         guesses = ["␣" if guess == " " else guess for guess in data["guesses"]]
         labels = [f"{name}\n{guess}" for name, guess in zip(names, guesses, strict=True)]
+        labels[0] = f"read: {names[0]}      \nguess: {guesses[0]}         "
         cost.set_xticks(range(len(labels)), labels, fontsize=10)
-        cost.set_xlabel("character read (above), guess for the next one (below)")
         if data["reset_at"]:
             for axes in (heat, cost):
                 axes.axvline(data["reset_at"] - 1.5, color=plots.ORANGE, linestyle="--")
         return fig
 
     def describe(self, data):
-        """Compare the guesses after a repeated character, and give the mean cost."""
+        """Compare the guesses after a repeated character, and give the mean cost, without and with the reset."""
         text, guesses = data["text"], data["guesses"]
-        cost = f"a character costs {float(data['bits'].mean()):.2f} bits on average"
+        bits, undisturbed = (float(data[key].mean()) for key in ("bits", "undisturbed_bits"))
+        cost = f"a character costs {bits:.2f} bits on average"
+        if data["reset_at"]:
+            return f"The state was reset before character {data['reset_at']}: {cost} instead of {undisturbed:.2f}."
         repeated = [c for c in dict.fromkeys(text) if text.count(c) > 1]
         if not repeated:
             return f"No character occurs twice; {cost}."
@@ -323,7 +338,13 @@ class PerplexityRuler(Explorer):
         return {"train_ids": ids[:600], "valid_ids": ids[600:], "vocab_size": 11}
 
     def measure(self, order, smoothing):
-        """Return the perplexity of every order on the counted and on held-out text, for this smoothing."""
+        """Return the perplexity of every order on the counted and on held-out text, for this smoothing.
+
+        Raises:
+            ValueError: for an order outside 0 to 8, or smoothing that is not above 0.
+        """
+        if order not in self.orders:
+            raise ValueError(f"order={order!r} is not on the ruler: take 0 to {max(self.orders)}")
         tables = [NGram(self.train_ids, n, self.vocab_size, smoothing) for n in self.orders]
         return {
             "order": order,
