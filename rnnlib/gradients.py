@@ -32,10 +32,13 @@ def gaussian_matrix(num_hiddens, radius, generator=None):
 
 
 def orthogonal_matrix(num_hiddens, scale, generator=None):
-    """Draw a rotation times a scale, which is every |eigenvalue| and every singular value; (H, H) in float64."""
+    """Draw an orthogonal matrix times a scale, which is every |eigenvalue| and every singular value.
+
+    All orthogonal matrices are equally likely (Mezzadri, 2007). (H, H) in float64.
+    """
     W = torch.randn(num_hiddens, num_hiddens, generator=generator, dtype=torch.float64)
     Q, R = torch.linalg.qr(W)
-    return scale * Q * R.diagonal().sign()  # the signs make all rotations equally likely (Mezzadri, 2007)
+    return scale * Q * R.diagonal().sign()  # so that all are equally likely
 
 
 def shift_matrix(num_hiddens, scale, generator=None):
