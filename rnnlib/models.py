@@ -114,15 +114,16 @@ def copy_weights(source, target):
     Raises:
         ValueError: if there is no such pair, or the sizes differ.
     """
-    scratch, model = (source, target) if isinstance(source, ScratchRNN) else (target, source)
+    from_scratch = isinstance(source, ScratchRNN)
+    scratch, model = (source, target) if from_scratch else (target, source)
     check_same_network(scratch, model)
     W_xh, W_hh, b_h, W_hq, b_q = scratch.params
     rnn, linear = model.rnn, model.linear
     pairs = [(W_xh.T, rnn.weight_ih_l0), (W_hh.T, rnn.weight_hh_l0)]
     pairs += [(W_hq.T, linear.weight), (b_q, linear.bias)]
     for ours, theirs in pairs:
-        theirs.copy_(ours) if source is scratch else ours.copy_(theirs)
-    if source is scratch:
+        theirs.copy_(ours) if from_scratch else ours.copy_(theirs)
+    if from_scratch:
         rnn.bias_ih_l0.copy_(b_h)
         rnn.bias_hh_l0.zero_().requires_grad_(False)
     else:
@@ -205,7 +206,8 @@ def check_input_size(rnn_layer, vocab_size, embedding):
 
 def check_same_network(scratch, model):
     """Raise a ValueError unless these are a ScratchRNN and a language model on ``nn.RNN`` of the same sizes."""
-    if not isinstance(scratch, ScratchRNN) or len(scratch.params) != 5 or not isinstance(model, LanguageModel):
+    five = isinstance(scratch, ScratchRNN) and len(scratch.params) == 5
+    if not five or not hasattr(model, "rnn"):
         raise ValueError(
             f"weights are copied between a ScratchRNN and a LanguageModel on nn.RNN, not between a "
             f"{type(scratch).__name__} and a {type(model).__name__}"

@@ -29,7 +29,8 @@ def train_shakespeare(model, train_ids, valid_ids, epochs, **options):
     Args:
         model: the language model.
         train_ids, valid_ids: token ids of the training and the held-out text.
-        epochs: passes over the training text; each is cut into ten rounds, so that there is something to watch.
+        epochs: passes over the training text; each is cut into ten rounds, so that there is something to watch. The
+            held-out text is measured ten times.
         **options: for :func:`rnnlib.training.fit`, such as ``landmarks``.
 
     Returns:
@@ -45,7 +46,7 @@ def train_shakespeare(model, train_ids, valid_ids, epochs, **options):
         text.Portions(windows, tenth),
         rounds,
         valid_batches=text.sequential_batches(valid_ids, 32, 50, offset=0),
-        valid_every=5,
+        valid_every=epochs,
         optimizer=optimizer,
         scheduler=decay,
         **options,

@@ -84,12 +84,13 @@ def test_command_trains_and_writes(tmp_path, monkeypatch, capsys):
     assert len(json.loads(facts["history"])) == 2
 
 
-def test_training_falls_in_a_straight_line_to_nothing():
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_training_falls_in_a_straight_line_to_nothing(epochs):
     ids = [i * i % 11 for i in range(20_000)]
     model = LanguageModel(nn.RNN(11, 4), 11)
-    history = pretrained.train_shakespeare(model, ids[:17_000], ids[17_000:], epochs=1, report=lambda *_: None)
-    assert len(history) == 10
-    assert [row["epoch"] for row in history if row["valid"] is not None] == [5, 10]
+    history = pretrained.train_shakespeare(model, ids[:17_000], ids[17_000:], epochs, report=lambda *_: None)
+    assert len(history) == 10 * epochs
+    assert [row["epoch"] for row in history if row["valid"] is not None] == [epochs * i for i in range(1, 11)]
     assert history.optimizer.param_groups[0]["lr"] == pytest.approx(5e-5)
 
 
