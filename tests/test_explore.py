@@ -198,7 +198,7 @@ def test_temperature_desk_entropy_rises_with_temperature(explorers):
 
 
 def test_temperature_desk_by_hand(explorers):
-    """Five choices of .5, .25, .15, .07, .03: 2.2 effective ones at T = 0.5, 3.6 at 1, 4.8 at 3 (a hand calculation)."""
+    """Choices of .5, .25, .15, .07, .03: 2.2 effective ones at T = 0.5, 3.6 at 1, 4.8 at 3 (by hand)."""
     desk = explorers["TemperatureDesk"]
     kept = desk.logits
     try:
