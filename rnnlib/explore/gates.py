@@ -312,7 +312,7 @@ class Connectivity(Explorer):
         sampling.check_prefix(self.vocab, characters)
         if not 1 <= position < len(characters):
             raise ValueError(
-                f"a text of {len(characters)} characters ends before character {position}: give a longer one, or move left"
+                f"a text of {len(characters)} characters ends before character {position}: type more or move left"
             )
         ids = torch.tensor(self.vocab[list(characters)])
         rows = {}
@@ -342,7 +342,7 @@ class Connectivity(Explorer):
                 ha="center",
                 va="center",
             )
-            ax.set_xlim(-0.6, max(len(characters), 20) - 0.4)
+            ax.set_xlim(-0.6, max(position + 1, 30) - 0.4)
             ax.set_xticks([])
             ax.set_yticks([])
             for spine in ax.spines.values():

@@ -1,0 +1,170 @@
+"""Known values of the explorers of chapter 5."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from rnnlib import explore, memory, models, plots, pretrained, scratch
+from rnnlib.explore import gates
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """The three checkpoints that chapter 5 shows."""
+    sizes = {"RNN": (nn.RNN, 260), "GRU": (nn.GRU, 148), "LSTM": (nn.LSTM, 128)}
+    found = {}
+    for name, (layer, units) in sizes.items():
+        found[name] = pretrained.small_model(layer, units).eval()
+        found[name].load_state_dict(pretrained.load(f"time_machine_{name.lower()}")[0])
+    return found
+
+
+@pytest.fixture
+def console(networks):
+    return explore.GateConsole(networks["LSTM"], pretrained.LETTERS)
+
+
+TEXT = "the time traveller smiled"
+
+
+def test_console_without_a_clamp_is_the_model(console, networks):
+    data = console.measure(TEXT, 5, "none")
+    model, ids = networks["LSTM"], torch.tensor([pretrained.LETTERS[list(TEXT)]])
+    with torch.no_grad():
+        output, (_, C) = model.rnn(model.embedding(ids.T))
+        logits, _ = model(ids)
+    assert data["traces"]["h"] == pytest.approx(output[:, 0, 5].numpy(), abs=1e-5)
+    assert data["traces"]["c"][-1] == pytest.approx(float(C[0, 0, 5]), abs=1e-5)
+    log_p = torch.log_softmax(logits, 1)[torch.arange(len(TEXT) - 1), ids[0, 1:]]
+    assert data["bits"][1:] == pytest.approx((-log_p / np.log(2)).numpy(), abs=1e-4)
+    assert np.isnan(data["bits"][0]), "nothing predicts the first character"
+
+
+def test_console_holds_the_cell_exactly(console):
+    data = console.measure(TEXT, 5, "hold: f = 1, i = 0")
+    start, c = data["start"], data["traces"]["c"]
+    assert (c[start:] == c[start - 1]).all()
+    assert (c[:start] == data["free"]["c"][:start]).all(), "the clamp acts from the middle on"
+    assert (data["traces"]["f"][start:] == 1).all() and (data["traces"]["i"][start:] == 0).all()
+    assert np.nanmean(data["bits"]) > np.nanmean(data["free_bits"]) + 1
+
+
+def test_console_hides_and_erases(console):
+    hidden = console.measure(TEXT, 5, "hide: o = 0")
+    assert (hidden["traces"]["h"][hidden["start"] :] == 0).all()
+    only_add = console.measure(TEXT, 5, "only add: f = 1")
+    assert not np.allclose(only_add["traces"]["c"], only_add["free"]["c"])
+
+
+def test_console_draws_what_it_measured(console):
+    data = console.measure(TEXT, 5, "erase: f = 0")
+    top, middle, _ = console.draw(data).axes
+    drawn = {line.get_label(): line.get_ydata() for line in [*top.lines, *middle.lines]}
+    assert (drawn["f, forget"] == data["traces"]["f"]).all()
+    assert (drawn["c, memory cell"] == data["traces"]["c"]).all()
+
+
+def test_console_explains_bad_inputs(console):
+    for characters, message in (
+        ("abc", "has 3 characters: give it 4 to 60"),
+        ("Über uns", "never seen"),
+        ("", "empty"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            console.measure(characters, 0, "none")
+    with pytest.raises(ValueError, match="clamp='open' is not known"):
+        console.measure(TEXT, 0, "open")
+    vocab = pretrained.LETTERS
+    with pytest.raises(ValueError, match=r"must have an nn\.LSTM with one layer"):
+        explore.GateConsole(models.LanguageModel(nn.GRU(28, 4), 28), vocab)
+
+
+@pytest.mark.parametrize(("bias", "steps"), [(0.0, 1.0), (1.0, 2.2), (2.0, 5.5), (3.0, 14.3)])
+def test_half_life_explorer(bias, steps):
+    explorer = explore.ForgetBiasHalfLife({})
+    data = explorer.measure(bias, 10)
+    assert round(data["half_life"], 1) == steps
+    assert data["left_at_delay"] == pytest.approx(data["gate"] ** 10)
+    assert np.interp(data["half_life"], data["steps"], data["left"]) == pytest.approx(0.5, abs=0.05)
+    assert f"half of the cell is gone after {steps} steps" in explorer.describe(data)
+
+
+def test_every_cell_of_the_tasks_has_a_look():
+    assert set(memory.CELLS) == set(explore.ForgetBiasHalfLife.looks)
+
+
+def test_influence_is_the_gradient(networks):
+    """Against finite differences: push one input in the direction of its gradient and watch the log-probability."""
+    for model in networks.values():
+        model = model.double()
+        ids = torch.tensor(pretrained.LETTERS[list(TEXT)])
+        norms, p = gates.influence(model, ids, position=12)
+        assert norms.shape == (12,)
+
+        def log_p(inputs, model=model, ids=ids):
+            return torch.log_softmax(model.linear(model.rnn(inputs)[0][-1, 0]), 0)[ids[12]]
+
+        inputs = gates.read_inputs(model, ids[None, :12]).detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(log_p(inputs), inputs)
+        for t in (0, 5, 11):
+            push = torch.zeros_like(inputs)
+            push[t, 0] = gradient[t, 0] / gradient[t, 0].norm() * 1e-5
+            with torch.no_grad():
+                slope = (log_p(inputs + push) - log_p(inputs - push)) / 2e-5
+            assert float(slope) == pytest.approx(norms[t], rel=1e-3, abs=1e-9)
+        assert p == pytest.approx(float(log_p(inputs).exp().detach()))
+        model.float()
+
+
+def test_a_network_without_memory_looks_back_one_character():
+    model = models.LanguageModel(nn.RNN(28, 6), 28)
+    with torch.no_grad():
+        model.rnn.weight_hh_l0.zero_()
+    explorer = explore.Connectivity({"no memory": model}, pretrained.LETTERS)
+    row = explorer.measure(TEXT, 10)["rows"]["no memory"]
+    assert row["reach"] == 1 and row["share"][-1] == pytest.approx(1.0)
+    assert "no memory 1" in explorer.readout(characters=TEXT, position=10)
+
+
+def test_reach_counts_from_the_end():
+    assert gates.reach(np.array([0.5, 0.0, 0.3, 0.2])) == 4
+    assert gates.reach(np.array([0.0, 0.04, 0.06, 0.9])) == 1
+
+
+def test_connectivity_explains_a_position_beyond_the_text(networks):
+    explorer = explore.Connectivity(networks, pretrained.LETTERS)
+    with pytest.raises(ValueError, match="a text of 9 characters ends before character 20"):
+        explorer.measure("too short", 20)
+
+
+def test_checkpoints_are_equally_large_and_know_english(networks):
+    counts = [sum(p.numel() for p in model.parameters()) for model in networks.values()]
+    assert max(counts) < 1.05 * min(counts)
+    for name in networks:
+        _, facts = pretrained.load(f"time_machine_{name.lower()}")
+        assert json.loads(facts["history"])[-1]["valid"] < 5
+
+
+def test_redraws_are_quick(networks):
+    """Measured generously: a slider that takes more than a second is broken, whatever the machine."""
+    import time
+
+    for explorer in (
+        explore.GateConsole(networks["LSTM"], pretrained.LETTERS),
+        explore.Connectivity(networks, pretrained.LETTERS),
+        explore.ForgetBiasHalfLife({"RNN": {5: [1.0]}}),
+    ):
+        plots.png(explorer.figure())
+        start = time.process_time()
+        plots.png(explorer.figure())
+        assert time.process_time() - start < 1.0
+
+
+def test_gates_of_the_checkpoint_are_between_0_and_1(networks):
+    params = scratch.from_torch(networks["LSTM"].rnn)
+    X, H = torch.randn(3, 28), torch.randn(3, 128).tanh()
+    I_t, F_t, C_tilde, O_t = scratch.lstm_gates(X, H, params)
+    assert all(g.min() >= 0 and g.max() <= 1 for g in (I_t, F_t, O_t)) and C_tilde.abs().max() <= 1
