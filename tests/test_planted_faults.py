@@ -139,6 +139,30 @@ FAULTS = {
         "torch.tensor([ids], device=device)",
         "test_sampling.py::test_every_token_is_read_exactly_once",
     ),
+    "two gates of the LSTM are swapped": Fault(
+        "scratch.py",
+        "C = F_t * C + I_t * C_tilde",
+        "C = I_t * C + F_t * C_tilde",
+        "test_gates.py::test_equals_torch_at_length_one_and_batch_one",
+    ),
+    "the reset gate moves before the product": Fault(
+        "scratch.py",
+        "R_t * (H @ W_hh + b_hh))",
+        "(R_t * H) @ W_hh + b_hh)",
+        "test_gates.py::test_equals_torch_at_length_one_and_batch_one",
+    ),
+    "the forget bias is set twice": Fault(
+        "memory.py",
+        "parameter[forget] = 0.0",
+        "parameter[forget] = bias",
+        "test_gates.py::test_forget_bias_is_set_once_in_every_layer_and_direction",
+    ),
+    "the forget bias of the first layer alone": Fault(
+        "memory.py",
+        'name.startswith("bias_ih")',
+        'name == "bias_ih_l0"',
+        "test_gates.py::test_forget_bias_is_set_once_in_every_layer_and_direction",
+    ),
 }
 
 
