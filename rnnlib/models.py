@@ -92,9 +92,9 @@ class LanguageModel(nn.Module):
         state = fresh if state is None else state
         check_state(state, fresh)
         if self.embedding is None:
-            inputs = one_hot(ids, self.vocab_size, self.linear.weight.dtype)  # (T, N, V)
+            inputs = one_hot(ids, self.vocab_size, self.linear.weight.dtype)
         else:
-            inputs = self.embedding(ids.T)  # (T, N, input_size)
+            inputs = self.embedding(ids.T)  # (T, N, input_size), as above
         output, state = self.rnn(inputs, state)  # (T, N, directions * H)
         logits = self.linear(self.dropout(output))  # (T, N, V)
         return logits.flatten(0, 1), state
