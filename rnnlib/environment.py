@@ -43,7 +43,7 @@ def best_device():
 
 def quick_mode():
     """Tell whether the reader asked for short trainings with the environment variable ``RNNLIB_QUICK=1``."""
-    return os.environ.get("RNNLIB_QUICK", "0") not in ("", "0")
+    return os.environ.get("RNNLIB_QUICK", "").lower() not in ("", "0", "no", "false", "off")
 
 
 def budget(full, quick=None):

@@ -1,4 +1,4 @@
-"""Counting models of text, the landmarks that a perplexity is read against (built in chapter 2)."""
+"""Counting models of text, the landmarks that a perplexity is read against (used in chapter 2)."""
 
 import numpy as np
 
@@ -67,17 +67,28 @@ class NGram:
         Raises:
             ValueError: for a text without tokens or with ids outside 0 .. V - 1.
         """
+        *_, p = self.blends(ids)
+        return p
+
+    def blends(self, ids):
+        """Yield the probabilities of every order from 0 to this one: each blends its counts with the one before."""
         ids = self._checked(ids)
         p = np.full(len(ids), 1.0 / self.vocab_size)
+        yield p
         for n, (joint_counts, context_counts) in enumerate(self._counts, start=1):
             codes, contexts = self._codes(ids, n)
             joint, seen = _look_up(joint_counts, codes), _look_up(context_counts, contexts)
             p = (joint + self.smoothing * p) / (seen + self.smoothing)
-        return p
+            yield p
 
     def perplexity(self, ids):
         """Return the geometric mean of 1 / p over a text."""
-        return float(np.exp(-np.log(self.probabilities(ids)).mean()))
+        return geometric_mean_of_inverses(self.probabilities(ids))
+
+
+def geometric_mean_of_inverses(p):
+    """Return the perplexity of the probabilities that a model gave to the tokens that came."""
+    return float(np.exp(-np.log(p).mean()))
 
 
 def landmarks(train_ids, valid_ids, vocab_size, orders=(0, 1, 2)):

@@ -63,7 +63,7 @@ def new_figure(width=7.2, height=3.6, rows=1, columns=1, **options):
     Returns:
         The Figure, and one Axes or an array of them as ``Figure.subplots`` gives.
     """
-    fig = Figure(figsize=(width, height), layout="constrained")
+    fig = BookFigure(figsize=(width, height), layout="constrained")
     return fig, fig.subplots(rows, columns, **options)
 
 
@@ -72,6 +72,18 @@ def png(fig):
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=PIXELS_PER_INCH * SHARPNESS * _zoom, pil_kwargs={"compress_level": 4})
     return buffer.getvalue()
+
+
+class BookFigure(Figure):
+    """A figure that shows itself in a notebook as the last value of a cell, like pyplot's."""
+
+    def _repr_png_(self):
+        return png(self), {"width": _pixels(self)[0], "height": _pixels(self)[1]}
+
+
+def _pixels(fig):
+    """Return the width and height of a figure on the page, in pixels."""
+    return tuple(round(inches * PIXELS_PER_INCH * _zoom) for inches in fig.get_size_inches())
 
 
 class Picture:
@@ -95,7 +107,7 @@ class Picture:
         self._handle.update(data, raw=True, metadata=metadata)
 
     def _bundle(self, fig):
-        width, height = (round(inches * PIXELS_PER_INCH * _zoom) for inches in fig.get_size_inches())
+        width, height = _pixels(fig)
         data = {"image/png": base64.b64encode(png(fig)).decode(), "text/plain": self.alt}
         return data, {"image/png": {"width": width, "height": height}}
 
@@ -199,9 +211,15 @@ class TextReport:
 
     def __call__(self, history, status, final):
         """Print the line if it is time to; the signature that ``fit`` reports to."""
+        import shutil
         import sys
 
         now = time.perf_counter()
+        status = status.replace("■ stops", "Ctrl-C stops")
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        status = status.encode(encoding, "replace").decode(encoding)  # some terminals lack the dots
+        if sys.stdout.isatty():
+            status = status[: shutil.get_terminal_size().columns - 1]  # a longer line can't be rewritten in place
         if not sys.stdout.isatty():
             if final:
                 print(status)

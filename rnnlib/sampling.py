@@ -40,7 +40,11 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None):
 
 def check_temperature(temperature):
     """Raise a ValueError unless the temperature is a finite number of at least 0."""
-    if not isinstance(temperature, numbers.Real) or not math.isfinite(temperature) or temperature < 0:
+    try:
+        possible = math.isfinite(temperature) and temperature >= 0
+    except TypeError:
+        possible = False
+    if not possible:
         raise ValueError(
             f"temperature={temperature!r} must be a finite number above 0 (below 1 more cautious, above 1 more "
             "daring), or 0 for greedy"
@@ -49,7 +53,7 @@ def check_temperature(temperature):
 
 def check_top_k(top_k, vocab_size):
     """Raise a ValueError unless this is None or a whole number from 1 to V."""
-    if top_k is not None and (not isinstance(top_k, int) or not 1 <= top_k <= vocab_size):
+    if top_k is not None and (not isinstance(top_k, numbers.Integral) or not 1 <= top_k <= vocab_size):
         raise ValueError(f"top_k={top_k!r} must be a whole number from 1 to the vocabulary size, {vocab_size}")
 
 
@@ -116,7 +120,7 @@ def new_generator(seed):
 
 def check_num_tokens(num_tokens):
     """Raise a ValueError unless this is a whole number from 0 on."""
-    if not isinstance(num_tokens, int) or num_tokens < 0:
+    if not isinstance(num_tokens, numbers.Integral) or num_tokens < 0:
         raise ValueError(f"num_tokens={num_tokens!r} must be a whole number from 0 on")
 
 

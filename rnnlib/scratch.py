@@ -1,6 +1,7 @@
 """Recurrent networks in plain tensor code (built in chapters 2, 3, 5 and 6)."""
 
 import itertools
+import numbers
 
 import torch
 import torch.nn.functional as F
@@ -483,7 +484,8 @@ def clip_gradients(params, theta):
     if not grads:
         return torch.tensor(0.0)
     norm = torch.sqrt(sum((g**2).sum() for g in grads))
-    scale = torch.clamp(theta / (norm + 1e-6), max=1.0)  # 1e-6 as in PyTorch, for norm 0
+    # The 1e-6 is there for a norm of 0, as in PyTorch.
+    scale = torch.clamp(theta / (norm + 1e-6), max=1.0)
     for g in grads:
         g.mul_(scale)
     return norm
@@ -499,7 +501,7 @@ def detach(state):
 def check_sizes(**sizes):
     """Raise a ValueError unless every given size is a whole number of at least 1."""
     for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
+        if not isinstance(size, numbers.Integral) or size < 1:
             raise ValueError(f"{name}={size!r} must be a whole number of at least 1")
 
 

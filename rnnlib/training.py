@@ -1,5 +1,6 @@
 """Training any language model of the book, watched live and stoppable (built in chapter 2)."""
 
+import contextlib
 import csv
 import math
 import time
@@ -107,7 +108,7 @@ def train_epoch(model, batches, optimizer, clip=1.0):
     total_nll, total_tokens = 0.0, 0
     for logits, targets in unroll(model, batches):
         loss = F.cross_entropy(logits, targets)
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()
         norm = clip_gradients(model.parameters(), clip)
         if not torch.isfinite(norm):
@@ -162,7 +163,7 @@ def mean(total, count):
 
 def safe_exp(nats):
     """Return e to this power, infinity where a float can't hold it."""
-    return math.exp(nats) if nats < 700 else math.inf
+    return math.inf if nats > 700 else math.exp(nats)
 
 
 def fit(
@@ -173,7 +174,7 @@ def fit(
     valid_batches=None,
     valid_every=1,
     optimizer=None,
-    lr=1.0,
+    lr=None,
     clip=1.0,
     scheduler=None,
     sample=None,
@@ -192,8 +193,8 @@ def fit(
             perplexity is shown, which says nothing about other text.
         epochs: how many (more) epochs to train.
         valid_every: measure the held-out perplexity every so many epochs, and after the last.
-        optimizer: any torch optimizer; by default plain SGD with learning rate ``lr``.
-        lr: the learning rate of that SGD.
+        optimizer: any torch optimizer; by default that of the ``history``, or else plain SGD.
+        lr: the learning rate of the default optimizer, for a new SGD 1.0; an optimizer of yours has its own.
         clip: the largest gradient norm to allow; ``math.inf`` never clips.
         scheduler: a torch learning-rate scheduler, stepped after every epoch.
         sample: a function without arguments that returns a text to show, such as a line the model has written.
@@ -207,16 +208,15 @@ def fit(
         History: one dict an epoch; ``.plot()`` draws it again, ``.to_csv(path)`` saves it.
 
     Raises:
-        ValueError: for a number of epochs below 1, empty batches, or an optimizer of another model.
+        ValueError: for a number of epochs below 1, empty batches, or an optimizer or scheduler that doesn't fit.
     """
     check_sizes(epochs=epochs, valid_every=valid_every, sample_every=sample_every)
     if history is None:
         history = History()
     history.landmarks.update(landmarks or {})
     history.status = "running"
-    optimizer = optimizer or history.optimizer or torch.optim.SGD(model.parameters(), lr=lr)
-    check_optimizer(optimizer, model)
-    history.optimizer = optimizer
+    history.optimizer = choose_optimizer(model, optimizer, history.optimizer, lr)
+    check_scheduler(scheduler, history.optimizer)
     if report is None:
         from rnnlib import plots
 
@@ -224,12 +224,12 @@ def fit(
     start, last, explanation = time.perf_counter(), len(history) + epochs, ""
     try:
         for trained in range(1, epochs + 1):
-            row = {"epoch": len(history) + 1, **run_epoch(model, train_batches, optimizer, clip)}
+            row = {"epoch": len(history) + 1, **run_epoch(model, train_batches, history.optimizer, clip)}
+            history.append(row)  # first of all, so that an epoch that was trained is never lost
             if valid_batches is not None and (row["epoch"] % valid_every == 0 or trained == epochs):
                 row["valid"] = perplexity(model, valid_batches)
             if sample is not None and (row["epoch"] % sample_every == 0 or trained == epochs):
                 row["sample"] = sample()
-            history.append(row)
             if scheduler is not None:
                 scheduler.step()
             # The first epochs are slower than the rest, so they are no guide to the time still to go.
@@ -239,15 +239,39 @@ def fit(
         history.status = "finished"
     except KeyboardInterrupt:
         history.status = "stopped"
-        explanation = f"stopped in epoch {len(history) + 1}; the model is kept, fit(..., history=history) goes on"
+        explanation = f"stopped after {len(history)} epochs; the model is kept, fit(..., history=history) goes on"
     except Diverged as error:
         history.status = "diverged"
         explanation = (
             f"stopped in epoch {len(history) + 1}: {error}. The gradients exploded; the model keeps its last finite "
             "weights. Try a smaller learning rate, or a smaller clip (chapter 3 explains both)"
         )
-    report(history, explanation or status_line(history, last), True)
+    # A second press on the stop button may fall into the last drawing; the history must come back all the same.
+    with contextlib.suppress(KeyboardInterrupt):
+        report(history, explanation or status_line(history, last), True)
     return history
+
+
+def choose_optimizer(model, given, kept, lr):
+    """Return the optimizer to train with: the one given, else the one kept in a history, else plain SGD."""
+    if given is not None and lr is not None:
+        raise ValueError(f"lr={lr!r} would be ignored: give the learning rate to your optimizer")
+    optimizer = given or kept or torch.optim.SGD(model.parameters(), lr=1.0)
+    check_optimizer(optimizer, model)
+    if lr is not None:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+    return optimizer
+
+
+def check_scheduler(scheduler, optimizer):
+    """Raise a ValueError that names the remedy if a scheduler would change nothing, or needs more than its turn."""
+    if scheduler is None:
+        return
+    if scheduler.optimizer is not optimizer:
+        raise ValueError("the scheduler belongs to another optimizer: make it from the one that you give to fit")
+    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        raise ValueError("ReduceLROnPlateau waits for a measure that fit doesn't hand on: take another scheduler")
 
 
 def check_optimizer(optimizer, model):

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import itertools
 import re
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_stored_outputs_show_without_a_kernel(path):
 def test_one_title_and_no_skipped_heading(path):
     levels = [level for level, _ in headings(read(path))]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 @every_chapter

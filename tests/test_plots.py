@@ -345,8 +345,18 @@ def test_fit_draws_itself_in_jupyter(screen, quick_png, monkeypatch):
         raise KeyboardInterrupt
 
     history = fit(ScratchRNN(11, 8), batches, 3, sample=stop, sample_every=1)
-    assert history.status == "stopped" and not history
+    assert history.status == "stopped" and len(history) == 1
     assert len(screen.displayed) == 2
+
+
+def test_a_figure_as_the_last_value_of_a_cell_shows_itself():
+    """IPython's own formatter finds the picture without pyplot, as in `history.plot()` at the end of a cell."""
+    from IPython.core.formatters import DisplayFormatter
+
+    fig, _ = plots.new_figure(width=4, height=2)
+    data, metadata = DisplayFormatter().format(fig)
+    assert data["image/png"].startswith(b"\x89PNG")
+    assert metadata["image/png"] == {"width": 400, "height": 200}
 
 
 def test_long_explanation_stays_in_the_picture():

@@ -445,7 +445,7 @@ def test_stopped_in_the_middle_of_an_epoch():
     assert history.status == "stopped"
     assert [row["epoch"] for row in history] == [1, 2, 3]
     status, final, _ = last[-1]
-    assert final and status.startswith("stopped in epoch 4") and "history=history" in status
+    assert final and status.startswith("stopped after 3 epochs") and "history=history" in status
     assert torch.isfinite(values(model)).all()
     assert not torch.equal(values(model), last[-2][2]), "what was learned in epoch 4 is kept"
     assert perplexity(model, loop_batches()) < 11
@@ -496,10 +496,11 @@ def test_stopped_elsewhere(where):
         "writing a sample": {"train_batches": loop_batches(), "sample": stop, "sample_every": 1},
     }[where]
     history = fit(model, epochs=3, report=silent, **options)
-    assert (history.status, len(history)) == ("stopped", 0)
+    trained = 0 if where == "the first epoch" else 1  # a trained epoch counts, whatever was stopped after it
+    assert (history.status, len(history)) == ("stopped", trained)
     assert model.training
     fit(model, loop_batches(), 1, history=history, report=silent)
-    assert (history.status, len(history)) == ("finished", 1)
+    assert (history.status, len(history)) == ("finished", trained + 1)
 
 
 class Poisoned(ScratchRNN):
@@ -661,3 +662,50 @@ def test_csv_of_an_empty_history_has_its_heading(tmp_path):
 def test_plot_shows_the_history():
     (axes,) = recorded((9.0, 10.0), (5.0, 8.0)).plot().axes
     assert list(axes.lines[0].get_ydata()) == [9.0, 5.0]
+
+
+def test_a_second_press_on_stop_loses_nothing():
+    """The first press stops the training, the second falls into the last drawing."""
+
+    def report(history, status, final):
+        if final or len(history) == 2:
+            raise KeyboardInterrupt
+
+    history = fit(ScratchRNN(11, 8), loop_batches(), 5, report=report)
+    assert (history.status, len(history)) == ("stopped", 2)
+
+
+def test_learning_rate_of_a_resumed_training():
+    model = ScratchRNN(11, 8)
+    history = fit(model, loop_batches(), 1, lr=1.0, report=silent)
+    fit(model, loop_batches(), 1, lr=0.125, history=history, report=silent)
+    assert [group["lr"] for group in history.optimizer.param_groups] == [0.125]
+    fit(model, loop_batches(), 1, history=history, report=silent)
+    assert [group["lr"] for group in history.optimizer.param_groups] == [0.125]
+
+
+def test_learning_rate_beside_an_optimizer_is_refused():
+    model = ScratchRNN(11, 8)
+    with pytest.raises(ValueError, match=r"lr=0\.1 would be ignored: give the learning rate to your optimizer"):
+        fit(model, loop_batches(), 1, optimizer=adam(model), lr=0.1, report=silent)
+
+
+def test_scheduler_of_another_optimizer_is_refused():
+    model = ScratchRNN(11, 8)
+    stranger = torch.optim.lr_scheduler.StepLR(adam(model), 1)
+    with pytest.raises(ValueError, match="belongs to another optimizer"):
+        fit(model, loop_batches(), 1, optimizer=adam(model), scheduler=stranger, report=silent)
+    optimizer = adam(model)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    with pytest.raises(ValueError, match="ReduceLROnPlateau"):
+        fit(model, loop_batches(), 1, optimizer=optimizer, scheduler=plateau, report=silent)
+
+
+def test_gradients_outside_the_optimizer_do_not_pile_up():
+    """Clipping looks at all parameters, so those that the optimizer leaves alone must not grow from step to step."""
+    model = ScratchRNN(11, 8)
+    fit(model, loop_batches(), 1, optimizer=torch.optim.SGD(model.params[3:], lr=0.0), report=silent)
+    once = [p.grad.norm() for p in model.params]
+    fit(model, loop_batches(), 4, optimizer=torch.optim.SGD(model.params[3:], lr=0.0), report=silent)
+    for before, p in zip(once, model.params, strict=True):
+        assert p.grad.norm() < 3 * before

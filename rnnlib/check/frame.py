@@ -55,7 +55,9 @@ class Exercise:
         except Wrong as slip:
             return f"Not yet: {slip}"
         except Exception as error:  # whatever a learner's code may raise
-            place = traceback.extract_tb(error.__traceback__)[-1]
+            frames = traceback.extract_tb(error.__traceback__)
+            file = getattr(getattr(answer, "__code__", None), "co_filename", None)
+            place = ([frame for frame in frames if frame.filename == file] or frames)[-1]  # in the learner's own code
             return f"Not yet: your code raised {type(error).__name__} in line {place.lineno} of {place.name}: {error}"
         finally:
             torch.random.set_rng_state(state)

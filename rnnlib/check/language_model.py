@@ -268,7 +268,7 @@ def continue_greedily(step, state, prefix, num_tokens):
 
 def _small_model():
     """A network of seven tokens that writes something else after each prefix, and a list of what it read."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(154)
         params = rnn_params(7, 6, sigma=1.0)
     read = []

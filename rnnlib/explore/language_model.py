@@ -8,7 +8,7 @@ import torch
 
 from rnnlib import plots, sampling, scratch, text, training
 from rnnlib.explore.frame import Explorer
-from rnnlib.ngrams import NGram
+from rnnlib.ngrams import NGram, geometric_mean_of_inverses
 
 
 class TemperatureDesk(Explorer):
@@ -22,18 +22,18 @@ class TemperatureDesk(Explorer):
 
     title = "Temperature desk"
     question = "what does the model write as the temperature goes to 0, and what at 3?"
-    presets = {  # noqa: RUF012
-        "greedy": {"temperature": 0.0, "top_k": 28},
-        "cautious": {"temperature": 0.5, "top_k": 28},
-        "the model itself": {"temperature": 1.0, "top_k": 28},
-        "wild": {"temperature": 3.0, "top_k": 28},
-        "wild, top 3": {"temperature": 3.0, "top_k": 3},
-    }
 
     def __init__(self, model, vocab, prefix="time traveller", num_tokens=120):
         sampling.check_prefix(vocab, prefix)
         self.model, self.vocab, self.prefix, self.num_tokens = model, vocab, prefix, num_tokens
-        with torch.no_grad():
+        self.presets = {
+            "greedy": {"temperature": 0.0, "top_k": len(vocab)},
+            "cautious": {"temperature": 0.5, "top_k": len(vocab)},
+            "the model itself": {"temperature": 1.0, "top_k": len(vocab)},
+            "wild": {"temperature": 3.0, "top_k": len(vocab)},
+            "wild, top 3": {"temperature": 3.0, "top_k": min(3, len(vocab))},
+        }
+        with torch.no_grad(), sampling.evaluating(model):
             device = next(model.parameters()).device
             logits, _ = model(torch.tensor([vocab[list(prefix)]], device=device), model.begin_state(1, device))
         self.logits = logits[-1].float().cpu()  # (V,)
@@ -47,7 +47,7 @@ class TemperatureDesk(Explorer):
     def default_arguments(cls):
         """An untrained model is enough to move the controls."""
         vocab = text.Vocab("the time traveller abcdfghijkmnopqsuwxyz ")
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = scratch.ScratchRNN(len(vocab), 16, sigma=0.5)
         return {"model": model, "vocab": vocab, "num_tokens": 60}
@@ -101,7 +101,7 @@ class UnrollStepper(Explorer):
 
     title = "Unroll stepper"
     question = "the same letter occurs twice: will both be followed by the same guess?"
-    presets = {"keep the state": {"reset_at": 0}, "forget after 8": {"reset_at": 8}}  # noqa: RUF012
+    presets = {"keep the state": {"reset_at": 0}, "reset before the 8th": {"reset_at": 8}}  # noqa: RUF012
 
     def __init__(self, model, vocab, text="the time traveller"):
         self.model, self.vocab = model, vocab
@@ -142,12 +142,13 @@ class UnrollStepper(Explorer):
         """Return the state (T, H) and the log-probabilities of the next character (T, V) after each character."""
         device = next(self.model.parameters()).device
         state, states, log_p = self.model.begin_state(1, device), [], []
-        for position, token in enumerate(self.vocab[list(text)], start=1):
-            if position == reset_at:
-                state = self.model.begin_state(1, device)
-            logits, state = self.model(torch.tensor([[token]], device=device), state)
-            states.append(state[0].float().cpu())
-            log_p.append(torch.log_softmax(logits[-1].float().cpu(), -1))
+        with sampling.evaluating(self.model):
+            for position, token in enumerate(self.vocab[list(text)], start=1):
+                if position == reset_at:
+                    state = self.model.begin_state(1, device)
+                logits, state = self.model(torch.tensor([[token]], device=device), state)
+                states.append(state[0].float().cpu())
+                log_p.append(torch.log_softmax(logits[-1].float().cpu(), -1))
         return torch.stack(states), torch.stack(log_p)
 
     def draw(self, data):
@@ -244,9 +245,9 @@ class HiddenSizeLab(Explorer):
         return self.measure(**values, on_progress=self.publish)
 
     def _train(self, num_hiddens, input_scale, on_progress):
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model = scratch.ScratchRNN(self.vocab_size, num_hiddens, self.device, input_scale=input_scale)
+            model = scratch.ScratchRNN(self.vocab_size, num_hiddens, input_scale=input_scale).to(self.device)
         parameters = sum(p.numel() for p in model.params)
 
         def report(history, status, final):
@@ -311,7 +312,7 @@ class PerplexityRuler(Explorer):
     Args:
         train_ids, valid_ids: token ids of the training and the held-out text.
         vocab_size: V.
-        model: perplexities of other models to mark on the ruler, by name, such as ``{"our RNN, best": 6.8}``.
+        models: perplexities of other models to mark on the ruler, by name, such as ``{"our RNN, best": 6.8}``.
     """
 
     title = "Perplexity ruler"
@@ -319,7 +320,7 @@ class PerplexityRuler(Explorer):
     presets = {  # noqa: RUF012
         "bigram": {"order": 2, "smoothing": 1.0},
         "memorise": {"order": 8, "smoothing": 0.1},
-        "best on new text": {"order": 5, "smoothing": 5.0},
+        "well smoothed": {"order": 5, "smoothing": 5.0},
     }
     orders = range(9)
 
@@ -345,12 +346,12 @@ class PerplexityRuler(Explorer):
         """
         if order not in self.orders:
             raise ValueError(f"order={order!r} is not on the ruler: take 0 to {max(self.orders)}")
-        tables = [NGram(self.train_ids, n, self.vocab_size, smoothing) for n in self.orders]
+        table = NGram(self.train_ids, max(self.orders), self.vocab_size, smoothing)
         return {
             "order": order,
             "smoothing": smoothing,
-            "train": [table.perplexity(self.train_ids) for table in tables],
-            "valid": [table.perplexity(self.valid_ids) for table in tables],
+            "train": [geometric_mean_of_inverses(p) for p in table.blends(self.train_ids)],
+            "valid": [geometric_mean_of_inverses(p) for p in table.blends(self.valid_ids)],
         }
 
     def draw(self, data):
