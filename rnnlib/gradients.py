@@ -104,7 +104,7 @@ def truncated_gradient(model, X, Y, num_steps):
     """
     check_sizes(num_steps=num_steps)
     params, state, total = list(model.parameters()), model.begin_state(len(X)), 0.0
-    gradient = torch.zeros(sum(p.numel() for p in params), dtype=params[0].dtype)
+    gradient = torch.cat([torch.zeros_like(p).flatten() for p in params])
     for x, y in zip(X.split(num_steps, dim=1), Y.split(num_steps, dim=1), strict=True):
         logits, state = model(x, detach(state))
         loss = F.cross_entropy(logits, y.T.reshape(-1), reduction="sum") / Y.numel()
@@ -129,6 +129,7 @@ def saved_bytes(forward, params=()):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor):
-        result = forward()  # keeps the graph, and so the addresses, alive until all are counted
+        # The result keeps the graph, and so the addresses, alive until all are counted.
+        result = forward()
     del result
     return sum(stored.values())

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
+from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape, expect_something
 from rnnlib.scratch import ScratchRNN, clip_gradients, detach
 
 
@@ -18,7 +18,7 @@ def _draw(*shapes, seed=0, scale=1.0):
 
 def clip_by_norm(grads, theta):
     norm = torch.sqrt(sum((g**2).sum() for g in grads))
-    scale = min(1.0, theta / float(norm))
+    scale = min(1.0, theta / (float(norm) + 1e-6))
     return [scale * g for g in grads]
 
 
@@ -45,12 +45,30 @@ def _by_sum_of_norms(grads, theta):
     return [min(1.0, theta / total) * g for g in grads]
 
 
+def _in_place(grads, theta):
+    for g, clipped in zip(grads, clip_by_norm(grads, theta), strict=True):
+        g.copy_(clipped)
+    return grads
+
+
+def _divides_by_zero(grads, theta):
+    norm = torch.sqrt(sum((g**2).sum() for g in grads))
+    return [g / norm * min(float(norm), theta) for g in grads]
+
+
 CLIP_SLIPS = {
     "per tensor": (_each_by_its_norm, "clips every tensor by its own norm, which turns the direction"),
     "by value": (_each_value, "cuts off every number by itself, which turns the direction"),
     "always rescaled": (_always, "makes a gradient shorter than θ longer: the factor is at most 1"),
     "squared norm": (_by_square, "divides by the squared norm: take the square root of the sum of squares"),
     "sum of norms": (_by_sum_of_norms, "adds the norms of the tensors: add their squares, then take the root"),
+}
+CLIP_HABITS = {
+    "in place": (_in_place, "the gradients that were handed in have changed: return new tensors"),
+    "norm zero": (
+        _divides_by_zero,
+        "gradients that are all zero should come back as zeros: their norm is 0, by which nothing can be divided",
+    ),
 }
 
 
@@ -59,7 +77,9 @@ def _test_clip_by_norm(answer):
     cases = [(worked, 1.0), (worked, 10.0)]
     cases += [(_draw((4, 3), (3,), (2, 2), seed=seed, scale=3.0), 2.0) for seed in range(20)]
     for grads, theta in cases:
-        got = answer([g.clone() for g in grads], theta)
+        given = [g.clone() for g in grads]
+        got = answer(given, theta)
+        expect_something(got)
         if not isinstance(got, (list, tuple)) or len(got) != len(grads):
             raise Wrong(f"the result should be a list of {len(grads)} tensors, one for each gradient")
         for g, place in zip(got, grads, strict=True):
@@ -68,6 +88,15 @@ def _test_clip_by_norm(answer):
         slips = list(zip(laid, (sentence for _, sentence in CLIP_SLIPS.values()), strict=True))
         expected = torch.cat([g.flatten() for g in clip_by_norm(grads, theta)])
         expect_close(torch.cat([g.flatten() for g in got]), expected, f"clipping at θ={theta:g}", slips, 1e-4)
+        if not all(torch.equal(g, kept) for g, kept in zip(given, grads, strict=True)):
+            raise Wrong(CLIP_HABITS["in place"][1])
+    zeros = [torch.zeros_like(g) for g in worked]
+    try:
+        stayed = not any(g.any() for g in answer(zeros, 1.0))
+    except ZeroDivisionError:
+        stayed = False
+    if not stayed:
+        raise Wrong(CLIP_HABITS["norm zero"][1])
 
 
 CLIP_BY_NORM = Exercise(
@@ -76,11 +105,11 @@ CLIP_BY_NORM = Exercise(
     stars=1,
     test=_test_clip_by_norm,
     solution=clip_by_norm,
-    wrong=CLIP_SLIPS,
+    wrong=CLIP_SLIPS | CLIP_HABITS,
     hints=(
         "One norm for all: that of the vector you get when you lay all gradients end to end.",
         "Its square is the sum of the squares of all numbers in all tensors.",
-        "Every tensor is multiplied by the same factor, min(1, θ / norm).",
+        "Every tensor is multiplied by the same factor, min(1, θ / (norm + 1e-6)); the 1e-6 is for a norm of 0.",
     ),
 )
 
@@ -105,6 +134,10 @@ def _without_slope(W_hh, max_slope):
     return bool(torch.linalg.matrix_norm(W_hh, 2) < 1)
 
 
+def _at_most(W_hh, max_slope):
+    return bool(torch.linalg.matrix_norm(W_hh, 2) * max_slope <= 1)
+
+
 def _explodes(W_hh, max_slope):
     return bool(torch.linalg.matrix_norm(W_hh, 2) * max_slope > 1)
 
@@ -117,12 +150,14 @@ VANISH_SLIPS = {
     ),
     "Frobenius norm": (
         _by_frobenius,
-        "goes by the Frobenius norm, which is larger than the largest singular value: it misses gradients that vanish",
+        "goes by a norm that is larger than the largest singular value, such as Frobenius': it misses gradients that "
+        "vanish",
     ),
     "no slope": (
         _without_slope,
         "leaves the slope out: a sigmoid has a slope of at most 1/4, which shrinks every step",
     ),
+    "not below": (_at_most, "is True for a product of exactly 1 as well, but the identity keeps a gradient for ever"),
     "turned round": (_explodes, "is True where σ_max times the slope is above 1; asked is what is sure to vanish"),
 }
 
@@ -131,7 +166,9 @@ def _test_surely_vanishes(answer):
     rotation = torch.linalg.qr(_draw((6, 6))[0])[0]
     shift = torch.diag(torch.ones(5, dtype=torch.float64), 1)
     cases = ((0.9 * rotation, 1.0), (2 * shift, 1.0), (3 * rotation, 0.25), (5 * rotation, 0.25), (1.5 * shift, 0.9))
+    cases += ((0.3 * rotation, 1.0), (torch.eye(6, dtype=torch.float64), 1.0))
     got = [answer(W_hh.clone(), max_slope) for W_hh, max_slope in cases]
+    expect_something(got[0])
     if not all(isinstance(verdict, bool) for verdict in got):
         raise Wrong(f"the result should be True or False, but a {type(got[0]).__name__} came")
     for slip, sentence in VANISH_SLIPS.values():
@@ -187,6 +224,14 @@ def _last_only(dH_out, states, W_hh):
     return _recursion(only, states, W_hh)
 
 
+def _forwards(dH_out, states, W_hh):
+    slopes, D, dH = 1 - states[1:] ** 2, torch.zeros_like(dH_out), torch.zeros_like(dH_out[0])
+    for t in range(len(dH_out)):
+        D[t] = (dH_out[t] + dH) * slopes[t]
+        dH = D[t] @ W_hh.T
+    return D
+
+
 RECURSION_SLIPS = {
     "no tanh'": (
         lambda d, h, W: _recursion(d, h, W, slope=lambda h: torch.ones_like(h[1:])),
@@ -205,6 +250,15 @@ RECURSION_SLIPS = {
         "has no path through time: a state also acts through all later states",
     ),
     "last step only": (_last_only, "starts from the last output alone: every step has an output that pulls"),
+    "forwards": (_forwards, "runs from the first step to the last: what comes from the future has to be known first"),
+    "newest first": (
+        lambda d, h, W: backward_recursion(d, h, W).flip(0),
+        "has the steps in the wrong order: the loop meets the last step first, but D[0] belongs to the first",
+    ),
+    "tanh twice": (
+        lambda d, h, W: _recursion(d, h, W, slope=lambda h: 1 - torch.tanh(h[1:]) ** 2),
+        "takes the tanh of the states once more: they are values of tanh already, and the slope is 1 - h²",
+    ),
 }
 
 
@@ -257,6 +311,15 @@ def _thrown_away(model, X, Y, state, optimizer, theta):
     return float(loss.detach()), state
 
 
+def _state_ignored(model, X, Y, state, optimizer, theta):
+    return training_step(model, X, Y, model.begin_state(len(X)), optimizer, theta)
+
+
+def _targets_row_by_row(model, X, Y, state, optimizer, theta):
+    T, N = Y.T.shape
+    return training_step(model, X, Y.reshape(T, N).T, state, optimizer, theta)  # its Y.T.reshape(-1) is Y.reshape(-1)
+
+
 def _restarted(model, X, Y, state, optimizer, theta):
     loss, _ = training_step(model, X, Y, state, optimizer, theta)
     return loss, model.begin_state(len(X))
@@ -284,6 +347,12 @@ def _in_order(*order):
 STEP_SLIPS = {
     "detach thrown away": (_thrown_away, "goes back into the graph of the minibatch before"),
     "state restarted": (_restarted, "does not hand on the state after the last step"),
+    "state ignored": (_state_ignored, "does not read on from the state that it was given"),
+    "targets row by row": (
+        _targets_row_by_row,
+        "meets the logits of one step with the target of another: logits come time first, so Y.T.reshape(-1)",
+    ),
+    "no step": (_in_order("clear", "backward", "clip"), "never changes the parameters: call optimizer.step()"),
     "clip first": (
         _in_order("clear", "clip", "backward", "step"),
         "steps with gradients that are not clipped: clip after backward, which computes them, and before the step",
@@ -301,38 +370,51 @@ STEP_SLIPS = {
 
 
 def _trace(step):
-    """Take three steps with a carried state; return all that they leave behind, laid end to end."""
+    """Take three steps with a carried state; return all that they leave behind, by what it is."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = ScratchRNN(5, 6, dtype=torch.float64, sigma=0.5)
         ids = torch.randint(5, (2, 13))
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    state, trace = model.begin_state(2), []
-    for start in (0, 4, 8):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    state, trace = model.begin_state(2), {}
+    for number, start in enumerate((0, 4, 8), start=1):
         X, Y = ids[:, start : start + 4], ids[:, start + 1 : start + 5]
         result = step(model, X, Y, state, optimizer, 0.05)
+        expect_something(result)
         if not isinstance(result, tuple) or len(result) != 2:
             raise Wrong("the result should be the loss and the state, in this order")
         loss, state = result
         expect_shape(state, (2, 6), "the state")
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.params]
-        parts = [torch.as_tensor(loss), state, *model.params, *gradients]
-        trace += [part.detach().double().flatten() for part in parts]
-    return torch.cat(trace)
+        parts = {"the loss": torch.as_tensor(loss), "the state": state}
+        expect_shape(parts["the loss"], (), "the loss")
+        for name, p in zip(("W_xh", "W_hh", "b_h", "W_hq", "b_q"), model.params, strict=True):
+            parts[name] = p
+            parts[f"the gradient of {name}"] = torch.zeros_like(p) if p.grad is None else p.grad
+        trace.update({f"{name} after step {number}": part.detach().clone() for name, part in parts.items()})
+    return trace
+
+
+def _laid(trace):
+    return torch.cat([part.double().flatten() for part in trace.values()])
 
 
 def _test_training_step(answer):
     try:
         got = _trace(answer)
     except RuntimeError as error:
-        if "second time" in str(error):
+        if "second time" in str(error) or "inplace operation" in str(error):
             raise Wrong(
                 f"the second training step {STEP_SLIPS['detach thrown away'][1]}: state.detach() returns a new tensor, "
                 "and a result that is thrown away cuts nothing"
             ) from None
         raise
-    slips = [(_trace(slip), sentence) for name, (slip, sentence) in STEP_SLIPS.items() if name != "detach thrown away"]
-    expect_close(got, _trace(training_step), "the training step", slips)
+    if torch.allclose(_laid(got), _laid(_trace(_in_order("backward", "clip", "step", "clear")))):
+        return  # clears behind itself, which is right as well
+    for name, (slip, sentence) in STEP_SLIPS.items():
+        if name != "detach thrown away" and torch.allclose(_laid(got), _laid(_trace(slip))):
+            raise Wrong(f"the training step {sentence}")
+    for what, expected in _trace(training_step).items():
+        expect_close(got[what], expected, what)
 
 
 TRAINING_STEP = Exercise(
@@ -367,6 +449,12 @@ def _residual(dH, states, W_hh, slope=lambda before, after: 1 - (after - before)
     return dH
 
 
+def _slope_last(dH, states, W_hh):
+    for t in reversed(range(len(states) - 1)):
+        dH = dH + (dH @ W_hh.T) * (1 - (states[t + 1] - states[t]) ** 2)
+    return dH
+
+
 RESIDUAL_SLIPS = {
     "no skip": (
         lambda d, h, W: _residual(d, h, W, skip=0.0),
@@ -383,6 +471,14 @@ RESIDUAL_SLIPS = {
     "not transposed": (
         lambda d, h, W: _residual(d, h, W, back=lambda W: W),
         "goes back through W_hh, not its transpose",
+    ),
+    "slope after the matrix": (
+        _slope_last,
+        "multiplies by the slope after W_hh.T: on the way back the tanh comes first",
+    ),
+    "forwards": (
+        lambda d, h, W: _residual(d, h.flip(0), W),
+        "runs from the first step to the last: the way back begins at the last",
     ),
 }
 

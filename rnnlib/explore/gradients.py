@@ -305,7 +305,7 @@ class TruncationWindow(Explorer):
     @classmethod
     def default_arguments(cls):
         """An untrained model and a short minibatch are enough to move the controls."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = scratch.ScratchRNN(5, 8, dtype=torch.float64, input_scale=0.3, sigma=0.35)
             ids = torch.randint(5, (2, 13))
