@@ -78,6 +78,7 @@ def run(path):
         sys.exit(f"{path.name}: not saved, a cell failed\n{error}")
     nbformat.validate(notebook)
     nbformat.write(tidy(notebook), path)
+    subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(path)], check=True)
     print(f"{path.name}: {time.perf_counter() - started:.0f} s, {path.stat().st_size / 1000:.0f} kB")
 
 
