@@ -199,14 +199,21 @@ def test_cells_define_what_the_library_has(path):
 
 
 TAUGHT = {
-    "text": ["clean", "tokenize", "Vocab", "sequential_pass", "random_pass"],
+    "text": ["clean", "tokenize", "Vocab", "sequential_pass", "random_pass", "Portions"],
+    "models": ["zero_state", "end_state", "LanguageModel", "copy_weights", "ManyToOne"],
+    "pretrained": ["train_shakespeare"],
     "scratch": [
         *("one_hot", "rnn_params", "rnn", "ScratchRNN"),
         *("cross_entropy", "squared_error", "bptt", "clip_gradients", "detach"),
+        *("rnn_step", "both_ways", "Bidirectional"),
     ],
     "gradients": [
         *("linear_unit", "tanh_unit", "relu_unit", "gaussian_matrix", "orthogonal_matrix", "shift_matrix"),
         *("jacobian_products", "gradient_by_lag", "truncated_gradient", "saved_bytes"),
+    ],
+    "directions": [
+        *("dependencies", "perplexity_by_position", "reread_and_write", "hide_spaces", "word_spans", "words_found"),
+        *("WordSplitter", "Flipped", "train_splitter", "states_with_lookahead"),
     ],
     "training": ["unroll", "train_epoch", "perplexity"],
     "sampling": ["next_token_probabilities", "generate"],
