@@ -87,6 +87,20 @@ def test_hints_on_request():
     assert "ZeroDivisionError" in exercise.verdict(broken) and "broken" in exercise.verdict(broken)
 
 
+def pytorch_lacks_it(x):
+    raise NotImplementedError("could not run on this device")
+
+
+def test_an_operation_that_pytorch_lacks_is_no_untouched_stub():
+    exercise = check.Exercise("f", 1, 1, test=lambda f: f(1), solution=lambda x: x)
+    assert "could not run on this device" in exercise.verdict(pytorch_lacks_it)
+
+
+def test_a_forgotten_return_is_named():
+    exercise = check.Exercise("f", 1, 1, test=lambda f: check.expect_close(f(1.0), 1.0), solution=lambda x: x)
+    assert "did you forget `return`" in exercise.verdict(lambda x: None)
+
+
 def test_a_checker_leaves_the_random_state_alone():
     exercise = check.Exercise("draw", 1, 1, test=lambda f: (torch.manual_seed(3), f()), solution=lambda: torch.rand(3))
     torch.manual_seed(0)
