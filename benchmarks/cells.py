@@ -42,6 +42,7 @@ def new_model(cell, num_layers, num_hiddens, vocab_size, dropout=0.4, blank=0.1)
     """Build a language model that drops a share ``blank`` of its inputs and ``dropout`` of its outputs in training."""
     between = dropout / 2 if num_layers > 1 else 0.0
     layer = LAYERS[cell](vocab_size, num_hiddens, num_layers, dropout=between)
+    nn.init.normal_(layer.weight_ih_l0, std=vocab_size**-0.5)  # the input moves a unit by about one (chapter 2)
     embedding = nn.Sequential(nn.Embedding(vocab_size, vocab_size), nn.Dropout(blank))
     return models.LanguageModel(layer, vocab_size, embedding, dropout)
 

@@ -64,7 +64,8 @@ def remember_first(batch_size, delay, generator):
     """
     first = torch.randint(4, (batch_size, 1), generator=generator)
     noise = torch.randint(4, 8, (batch_size, delay), generator=generator)
-    return F.one_hot(torch.cat([first, noise], dim=1), 8).float(), first[:, 0]
+    inputs = F.one_hot(torch.cat([first, noise], dim=1), 8).float()  # (N, T, 8)
+    return inputs, first[:, 0]  # (N,)
 
 
 def add_two(batch_size, length, generator):
@@ -81,8 +82,10 @@ def add_two(batch_size, length, generator):
     numbers = torch.rand(batch_size, length, generator=generator)
     marks = torch.zeros(batch_size, length)
     for start, end in ((0, length // 2), (length // 2, length)):
-        marks.scatter_(1, torch.randint(start, end, (batch_size, 1), generator=generator), 1.0)
-    return torch.stack([numbers, marks], dim=2), (numbers * marks).sum(1, keepdim=True)
+        place = torch.randint(start, end, (batch_size, 1), generator=generator)
+        marks.scatter_(1, place, 1.0)
+    inputs = torch.stack([numbers, marks], dim=2)  # (N, T, 2)
+    return inputs, (numbers * marks).sum(1, keepdim=True)  # (N, 1)
 
 
 def right_class(outputs, targets):

@@ -376,9 +376,11 @@ def from_torch(layer, which="l0"):
     """
     if not isinstance(layer, (nn.LSTM, nn.GRU)):
         raise ValueError(f"the layer is a {type(layer).__name__}: it must be an nn.LSTM or an nn.GRU, which have gates")
-    packed = [getattr(layer, f"{name}_{which}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    packed = [getattr(layer, f"{name}_{which}") for name in names]
+    by_gate = zip(*(tensor.split(layer.hidden_size) for tensor in packed), strict=True)
     params = []
-    for W_x, W_h, b_x, b_h in zip(*(tensor.split(layer.hidden_size) for tensor in packed), strict=True):
+    for W_x, W_h, b_x, b_h in by_gate:
         params += [W_x.T, W_h.T, b_x + b_h]
     if isinstance(layer, nn.GRU):
         params[-1:] = [b_x, b_h]
