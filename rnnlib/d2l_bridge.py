@@ -141,11 +141,11 @@ def _tanh_rnn(inputs, state, params):
     """Run over ``inputs`` (T, N, V) and return the logits of all steps, (T*N, V), and the last state."""
     W_xh, W_hh, b_h, W_hq, b_q = params
     H = state[0]
-    hidden = []
+    outputs = []
     for X in inputs:
         H = torch.tanh(X @ W_xh + H @ W_hh + b_h)
-        hidden.append(H)
-    return torch.cat(hidden) @ W_hq + b_q, (H,)
+        outputs.append(H @ W_hq + b_q)  # in every step, as the book has it
+    return torch.cat(outputs), (H,)
 
 
 def _import_torchvision():
