@@ -191,10 +191,12 @@ class ForgetBiasHalfLife(Explorer):
         "LSTM, b = 3": (plots.ORANGE, "^", "-"),
     }
 
+    ticks = (1, 2, 5, 10, 20, 40, 80, 160)
+
     def __init__(self, recall, chance=0.25):
         self.recall, self.chance = recall, chance
         super().__init__(
-            bias=widgets.FloatSlider(1.0, min=-1.0, max=6.0, step=0.1, description="forget bias b"),
+            bias=widgets.FloatSlider(1.0, min=-1.0, max=5.0, step=0.1, description="forget bias b"),
             delay=widgets.IntSlider(20, min=1, max=160, description="delay, steps"),
         )
 
@@ -206,7 +208,7 @@ class ForgetBiasHalfLife(Explorer):
     def measure(self, bias, delay):
         """Return the gate's value, its half-life in steps, what is left after each step, and the recorded recall."""
         gate = float(torch.sigmoid(torch.tensor(bias, dtype=torch.float64)))
-        steps = np.arange(161)
+        steps = np.geomspace(0.4, 180, 200)
         return {
             "bias": bias,
             "delay": delay,
@@ -219,31 +221,28 @@ class ForgetBiasHalfLife(Explorer):
 
     def draw(self, data):
         """What is left of the cell by step, and beside it who learned to recall over which delay."""
-        fig, (decay, success) = plots.new_figure(height=3.8, columns=2)
+        fig, (decay, success) = plots.new_figure(height=4.0, columns=2, sharey=True)
         decay.plot(data["steps"], data["left"], color=plots.BLUE)
         decay.plot([data["half_life"]], [0.5], "o", color=plots.ORANGE, markersize=8)
-        decay.axvline(data["delay"], color=plots.GREY, linewidth=0.9, linestyle=":")
-        decay.set_ylim(-0.03, 1.03)
-        decay.set_xlim(0, 160)
-        decay.set_xlabel("steps")
-        decay.set_ylabel("left of the memory cell")
-        decay.set_title(f"b = {data['bias']:.1f}: f = {data['gate']:.3f}, half-life {data['half_life']:.1f}")
+        decay.set_xlabel("steps (log)")
+        decay.set_ylabel("share")
+        decay.set_title(f"b = {data['bias']:.1f}: left of the cell, half-life {data['half_life']:.1f}")
         for cell, (color, marker, dash) in self.looks.items():
             if cell in self.recall:
                 delays = sorted(self.recall[cell])
-                means = [np.mean(self.recall[cell][d]) for d in delays]
+                means = [np.mean(self.recall[cell][delay]) for delay in delays]
                 success.plot(delays, means, dash, marker=marker, color=color, label=cell, markersize=5)
         success.axhline(self.chance, color=plots.GREY, linewidth=0.6)
-        success.axvline(data["delay"], color=plots.GREY, linewidth=0.9, linestyle=":")
-        success.set_xscale("log")
-        success.set_xlim(4, 200)
-        delays = sorted({delay for by_delay in self.recall.values() for delay in by_delay})
-        success.set_xticks(delays, [str(delay) for delay in delays])
-        success.minorticks_off()
-        success.set_ylim(-0.03, 1.03)
         success.set_xlabel("delay, steps (log)")
-        success.set_title("trained: share recalled")
-        success.legend(loc="lower left", fontsize=8.5)
+        success.set_title("trained: recalled after a delay")
+        for axes in (decay, success):
+            axes.axvline(data["delay"], color=plots.GREY, linewidth=0.9, linestyle=":")
+            axes.set_xscale("log")
+            axes.set_xlim(0.4, 180)
+            axes.set_xticks(self.ticks, [str(tick) for tick in self.ticks])
+            axes.minorticks_off()
+        decay.set_ylim(-0.03, 1.05)
+        fig.legend(*success.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9)
         return fig
 
     def describe(self, data):
