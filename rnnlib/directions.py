@@ -134,11 +134,12 @@ class WordSplitter(nn.Module):
         self.readout = nn.Linear(num_directions(layer) * layer.hidden_size, 1)
         for name, weight in layer.named_parameters():
             if name.startswith("weight_ih_l0"):
-                nn.init.normal_(weight)  # one-hot inputs learn faster at scale 1, see chapter 2
+                nn.init.normal_(weight)  # scale 1, as in chapter 2
 
     def forward(self, ids):
         """Read letters (N, T) and return logits (T, N), time first: above 0 where a word seems to end."""
-        outputs, _ = self.layer(one_hot(ids, self.layer.input_size))  # (T, N, directions * H)
+        inputs = one_hot(ids, self.layer.input_size)  # (T, N, V)
+        outputs, _ = self.layer(inputs)  # (T, N, directions * H)
         return self.readout(outputs).squeeze(-1)
 
 

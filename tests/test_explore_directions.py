@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rnnlib import directions, explore, text
+from rnnlib.explore.directions import two_readers
 
 VOCAB = text.Vocab("the time traveller abcdfghijkmnopqsuwxyz ")
 
@@ -99,6 +100,15 @@ def test_who_sees_what_names_a_wrong_choice(who):
         who.measure("left", 1, "output[:, -1]")
     with pytest.raises(ValueError, match="read_out='output' is not known"):
         who.measure("both", 1, "output")
+
+
+def test_two_readers_draws_both_chains():
+    (axes,) = two_readers(num_steps=3).axes
+    labels = [label.get_text() for label in axes.texts if label.get_text()]
+    assert labels.count("$H_1$") == 2 and labels.count("$X_3$") == labels.count("$O_3$") == 1
+    chains = [(arrow.xyann, arrow.xy) for arrow in axes.texts if getattr(arrow, "xy", None)]
+    assert ((0, 1), (1, 1)) in chains and ((1, 2), (0, 2)) in chains
+    assert ((1, 1), (0, 1)) not in chains and ((0, 2), (1, 2)) not in chains
 
 
 @pytest.fixture

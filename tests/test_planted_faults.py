@@ -123,8 +123,8 @@ FAULTS = {
     ),
     "a resumed training forgets its moments": Fault(
         "training.py",
-        "optimizer = optimizer or history.optimizer or torch.optim.SGD",
-        "optimizer = optimizer or torch.optim.SGD",
+        "optimizer = given or kept or torch.optim.SGD",
+        "optimizer = given or torch.optim.SGD",
         "test_training.py::test_stop_and_resume_is_one_long_run",
     ),
     "temperature is inverted": Fault(
@@ -162,6 +162,42 @@ FAULTS = {
         'name.startswith("bias_ih")',
         'name == "bias_ih_l0"',
         "test_gates.py::test_forget_bias_is_set_once_in_every_layer_and_direction",
+    ),
+    "the backward reader reads forward": Fault(
+        "scratch.py",
+        "scan(step, inputs.flip(0), states[1], params[1])",
+        "scan(step, inputs, states[1], params[1])",
+        "test_directions.py::test_is_the_bidirectional_layer_of_torch",
+    ),
+    "backward states are not flipped back": Fault(
+        "scratch.py",
+        "torch.cat([ahead, back.flip(0)], dim=-1)",
+        "torch.cat([ahead, back], dim=-1)",
+        "test_directions.py::test_is_the_bidirectional_layer_of_torch",
+    ),
+    "backward logits are not flipped back": Fault(
+        "scratch.py",
+        "flipped.unflatten(0, ids.T.shape).flip(0)",
+        "flipped.unflatten(0, ids.T.shape)",
+        "test_directions.py::test_adding_two_readouts_is_reading_out_both_states",
+    ),
+    "the final state is that of the first layer": Fault(
+        "models.py",
+        "H[-num_directions(rnn_layer) :]",
+        "H[: num_directions(rnn_layer)]",
+        "test_directions.py::test_final_state_of_a_layer_without_padding",
+    ),
+    "the final state is output[:, -1]": Fault(
+        "check/directions.py",
+        "output[rows, lengths - 1, :H], output[:, 0, H:]",
+        "output[:, -1, :H], output[:, -1, H:]",
+        "test_check.py::test_solution_passes",
+    ),
+    "windows of different lengths are not packed": Fault(
+        "directions.py",
+        "pack_padded_sequence(rows, lengths.cpu(), enforce_sorted=False)",
+        "pack_padded_sequence(rows, 0 * lengths.cpu() + len(rows), enforce_sorted=False)",
+        "test_directions.py::test_lookahead_is_reading_each_window_alone",
     ),
 }
 

@@ -6,7 +6,6 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from torch import nn
 
 from rnnlib import directions, plots, scratch, text
@@ -22,9 +21,38 @@ def visible(characters):
 
 def stack(height, height_ratios, left, right=0.985, bottom=0.05, hspace=0.3):
     """Make a figure of the page's width with axes below each other at fixed places, which draws fastest."""
-    fig = Figure(figsize=(7.2, height))
+    fig = plots.BookFigure(figsize=(7.2, height))
     places = {"left": left, "right": right, "bottom": bottom, "top": 0.95, "hspace": hspace}
-    return fig, fig.subplots(len(height_ratios), height_ratios=height_ratios, gridspec_kw=places)
+    return fig, fig.subplots(len(height_ratios), height_ratios=height_ratios, gridspec_kw=places, squeeze=False)[:, 0]
+
+
+def two_readers(num_steps=4):
+    """Return the Figure of a bidirectional layer unrolled over time: inputs, both chains of states, outputs."""
+    fig, (axes,) = stack(3.0, [1], left=0.14, bottom=0.02)
+    rows = {"inputs": (0, "X", "#EEEEEE"), "ahead": (1, "H", plots.SKY), "back": (2, "H", plots.YELLOW)}
+    rows["outputs"] = (3, "O", "#EEEEEE")
+    arrow = {"arrowstyle": "-|>", "color": plots.INK, "shrinkA": 15, "shrinkB": 15, "mutation_scale": 12}
+    box = {"boxstyle": "round,pad=0.35", "edgecolor": plots.GREY}
+    for name, (height, letter, colour) in rows.items():
+        axes.text(-0.55, height, name, ha="right", va="center")
+        for t in range(num_steps):
+            label = f"${letter}_{t + 1}$"
+            axes.text(t, height, label, ha="center", va="center", zorder=3, bbox={**box, "facecolor": colour})
+    for t in range(num_steps):
+        for start, end, bend in (
+            ((t, 0), (t, 1), 0),
+            ((t, 2), (t, 3), 0),
+            ((t, 0), (t, 2), 0.5),
+            ((t, 1), (t, 3), -0.5),
+        ):
+            axes.annotate("", end, start, arrowprops={**arrow, "connectionstyle": f"arc3,rad={bend}"})
+        if t:
+            axes.annotate("", (t, 1), (t - 1, 1), arrowprops={**arrow, "color": plots.BLUE, "linewidth": 2})
+            axes.annotate("", (t - 1, 2), (t, 2), arrowprops={**arrow, "color": plots.ORANGE, "linewidth": 2})
+    axes.set_xlim(-0.6, num_steps - 0.4)
+    axes.set_ylim(-0.5, 3.5)
+    axes.axis("off")
+    return fig
 
 
 def draw_bars(axes, places, heights, **style):
@@ -120,8 +148,7 @@ class LeakDetector(Explorer):
         plots.perplexity_axis(curve, highest=max(float(values.max()) for values in data["curves"].values()))
         means = {name: float(values.log().mean().exp()) for name, values in data["curves"].items()}
         curve.set_title(
-            f"held-out perplexity by position; over all positions forward {means['forward']:.2f}, "
-            f"both {means['both']:.2f}",
+            f"held-out perplexity by position; averaged: forward {means['forward']:.2f}, both {means['both']:.2f}",
             fontsize=10,
         )
         curve.legend(loc="center left", bbox_to_anchor=(0.0, 0.4))
@@ -260,7 +287,7 @@ class WordEnds(Explorer):
         sentence: the text to begin with.
     """
 
-    title = "Where does a word end?"
+    title = "The ends of words"
     question = "how many letters of the future does it take to cut your sentence right?"
     presets = {  # noqa: RUF012
         "no future": {"future": 0},
