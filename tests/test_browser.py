@@ -213,6 +213,8 @@ def test_every_explorer_redraws_at_a_key_press(lab, page, name):
     for i in range(buttons.count()):
         buttons.nth(i).click()
         lab.wait_for_kernel(notebook)
+    time.sleep(1)  # the last picture may still be on its way
+    lab.wait_for_kernel(notebook)
     expect(sentence).to_contain_text("Seen:")
     assert cell.locator(".jp-RenderedImage img").count() == images
     assert not cell.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count()
