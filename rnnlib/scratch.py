@@ -375,7 +375,7 @@ def from_torch(layer, which="l0"):
         ValueError: for a layer of another kind.
     """
     if not isinstance(layer, (nn.LSTM, nn.GRU)):
-        raise ValueError(f"the layer is a {type(layer).__name__}: it must be an nn.LSTM or an nn.GRU, which have gates")
+        raise ValueError(f"the layer is a {type(layer).__name__}: give an nn.LSTM or nn.GRU")
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     packed = [getattr(layer, f"{name}_{which}") for name in names]
     by_gate = zip(*(tensor.split(layer.hidden_size) for tensor in packed), strict=True)

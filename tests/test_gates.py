@@ -214,7 +214,7 @@ def test_state_of_another_form_is_named():
 
 
 def test_from_torch_wants_gates():
-    with pytest.raises(ValueError, match=r"must be an nn\.LSTM or an nn\.GRU"):
+    with pytest.raises(ValueError, match=r"give an nn\.LSTM or nn\.GRU"):
         scratch.from_torch(nn.RNN(3, 4))
 
 
