@@ -70,15 +70,19 @@ class Explorer:
 
         for control in self.controls.values():
             control.style.description_width = "200px"
-            control.layout.width = "540px"
+            control.layout.width, control.layout.max_width = "540px", "95%"  # a zoomed page is narrower
+            control.tooltip = control.description  # for a name cut off at the edge
             control.observe(self._on_change, "value")
         heading = widgets.HTML(f"<b>{self.title}</b><br>Predict first: {self.question}")
         buttons = [self._preset_button(name) for name in self.presets]
-        row = widgets.HBox([widgets.Label("Try:"), *buttons]) if buttons else None
+        wrap = widgets.Layout(flex_flow="row wrap")
+        row = widgets.HBox([widgets.Label("Try:"), *buttons], layout=wrap) if buttons else None
         box = widgets.VBox([heading, *self.controls.values(), *([row] if row else [])])
         bundle = box._repr_mimebundle_()
         names = ", ".join(self.controls)
-        bundle["text/plain"] = f"{self.title}. Run this cell in JupyterLab to move: {names}."
+        bundle["text/plain"] = (
+            f"{self.title}. Predict first: {self.question}\nRun this cell in JupyterLab to move: {names}."
+        )
         display(bundle, raw=True)
         self._picture = self._sentence = None
         self._refresh()
@@ -88,13 +92,14 @@ class Explorer:
         return self.measure(**values)
 
     def publish(self, data):
-        """Show measured data on the page."""
+        """Show measured data on the page; the sentence is also the picture's alternative text."""
         sentence = self.describe(data)
         text = {"text/markdown": f"**Seen:** {sentence}", "text/plain": f"Seen: {sentence}"}
         if self._sentence is None:
-            self._picture = plots.Picture(self.draw(data), self.title)
+            self._picture = plots.Picture(self.draw(data), sentence)
             self._sentence = display(text, raw=True, display_id=True)
         else:
+            self._picture.alt = sentence
             self._picture.update(self.draw(data))
             self._sentence.update(text, raw=True)
 
