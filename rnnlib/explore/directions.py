@@ -14,21 +14,9 @@ from rnnlib.explore.frame import Explorer
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
-def visible(characters):
-    """Return a text whose spaces can be seen."""
-    return "".join(characters).replace(" ", "␣")
-
-
-def stack(height, height_ratios, left, right=0.985, bottom=0.05, hspace=0.3):
-    """Make a figure of the page's width with axes below each other at fixed places, which draws fastest."""
-    fig = plots.BookFigure(figsize=(7.2, height))
-    places = {"left": left, "right": right, "bottom": bottom, "top": 0.95, "hspace": hspace}
-    return fig, fig.subplots(len(height_ratios), height_ratios=height_ratios, gridspec_kw=places, squeeze=False)[:, 0]
-
-
 def two_readers(num_steps=4):
     """Return the Figure of a bidirectional layer unrolled over time: inputs, both chains of states, outputs."""
-    fig, (axes,) = stack(3.0, [1], left=0.14, bottom=0.02)
+    fig, (axes,) = plots.stacked_axes(3.0, [1], left=0.14, bottom=0.02)
     rows = {"inputs": (0, "X", "#EEEEEE"), "ahead": (1, "H", plots.SKY), "back": (2, "H", plots.YELLOW)}
     rows["outputs"] = (3, "O", "#EEEEEE")
     arrow = {"arrowstyle": "-|>", "color": plots.INK, "shrinkA": 15, "shrinkB": 15, "mutation_scale": 12}
@@ -53,11 +41,6 @@ def two_readers(num_steps=4):
     axes.set_ylim(-0.5, 3.5)
     axes.axis("off")
     return fig
-
-
-def draw_bars(axes, places, heights, **style):
-    """Draw bars that leave room for a second one at each place; one artist draws faster than many."""
-    axes.vlines(places, 0, heights, linewidth=170 / len(places), **style)
 
 
 class LeakDetector(Explorer):
@@ -136,12 +119,12 @@ class LeakDetector(Explorer):
 
     def draw(self, data):
         """Perplexity by position, the probability of each next character of the passage, and both models' texts."""
-        fig, (curve, bars, page) = stack(5.6, [3, 2.2, 1.3], left=0.085, hspace=0.42)
+        fig, (curve, bars, page) = plots.stacked_axes(5.6, [3, 2.2, 1.3], left=0.085, hspace=0.42)
         steps, position = np.arange(1, self.num_steps + 1), data["position"]
         styles = {"forward": (plots.BLUE, "o-"), "both": (plots.ORANGE, "s--")}
         for shift, (name, (color, line)) in zip((-0.2, 0.2), styles.items(), strict=True):
             curve.plot(steps, data["curves"][name], line, color=color, markersize=4, label=name)
-            draw_bars(bars, steps + shift, data["likely"][name], color=color)
+            plots.draw_bars(bars, steps + shift, data["likely"][name], color=color)
         for axes in (curve, bars):
             axes.axvspan(position - 0.5, position + 0.5, color=plots.YELLOW, alpha=0.25, linewidth=0)
             axes.set_xlim(0, self.num_steps + 1)
@@ -154,7 +137,7 @@ class LeakDetector(Explorer):
         curve.legend(loc="center left", bbox_to_anchor=(0.0, 0.4))
         bars.set_ylim(0, 1.05)
         bars.set_ylabel("p (true)")
-        bars.set_xticks(steps, [visible(token) for token in data["characters"][1:]], family="monospace")
+        bars.set_xticks(steps, [plots.visible(token) for token in data["characters"][1:]], family="monospace")
         bars.tick_params(axis="x", length=0)
         bars.get_xticklabels()[position - 1].set_fontweight("bold")
         bars.set_title("probability given to the true next character, which stands below", fontsize=10)
@@ -241,22 +224,17 @@ class WhoSeesWhat(Explorer):
 
     def draw(self, data):
         """The matrix with the next characters marked, and under it the two halves of the read-out."""
-        fig, (axes, strip) = stack(5.4, [5, 1.1], left=0.17, right=0.98, hspace=0.25)
+        fig, (axes, strip) = plots.stacked_axes(5.4, [5, 1.1], left=0.17, right=0.98, hspace=0.25)
         T = len(self.characters)
-        labels = [visible(character) for character in self.characters]
         norm = LogNorm(1e-4, 1.0, clip=True)
         for place, values in ((axes, data["matrix"]), (strip, data["strip"])):
             image = place.imshow(np.ma.masked_equal(values, 0), cmap="cividis_r", norm=norm, aspect="auto")
-            place.set_xticks(range(T), labels, family="monospace")
+            place.vlines(np.arange(T + 1) - 0.5, -0.5, len(values) - 0.5, "#DDDDDD", linewidth=0.6)
+            place.hlines(np.arange(len(values) + 1) - 0.5, -0.5, T - 0.5, "#DDDDDD", linewidth=0.6)
+            place.spines[:].set_visible(False)
             place.tick_params(length=0)
-            for side in place.spines.values():
-                side.set_visible(False)
-            rows = len(values)
-            place.set_xticks(np.arange(T + 1) - 0.5, minor=True)
-            place.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
-            place.grid(which="minor", color="#DDDDDD", linewidth=0.6)
-            place.tick_params(which="minor", length=0)
-        axes.set_yticks(range(T), labels, family="monospace")
+            plots.letters_below(place, self.characters)
+        axes.set_yticks(range(T), [plots.visible(character) for character in self.characters], family="monospace")
         axes.plot(np.arange(1, T), np.arange(T - 1), "s", markersize=9, fillstyle="none", color=plots.ORANGE)
         axes.set_ylabel("output at")
         axes.set_title(f"{data['half']}, layers: {data['layers']}; the squares mark the next character", fontsize=10)
@@ -359,12 +337,12 @@ class WordEnds(Explorer):
 
     def draw(self, data):
         """The true words and those found, as bars over the letters; under them the two votes on each letter."""
-        fig, (words, ballot) = stack(4.8, [2.4, 3], left=0.135, bottom=0.1, hspace=0.32)
+        fig, (words, ballot) = plots.stacked_axes(4.8, [2.4, 3], left=0.135, bottom=0.1, hspace=0.32)
         self._draw_words(words, data)
         T, places = len(data["letters"]), np.arange(len(data["letters"]))
         ahead, back = data["votes"].T
-        draw_bars(ballot, places - 0.2, ahead, color=plots.BLUE, label="forward vote")
-        draw_bars(ballot, places + 0.2, back, color=plots.ORANGE, label="backward vote")
+        plots.draw_bars(ballot, places - 0.2, ahead, color=plots.BLUE, label="forward vote")
+        plots.draw_bars(ballot, places + 0.2, back, color=plots.ORANGE, label="backward vote")
         ballot.plot(places, ahead + back, "o", color=plots.INK, markersize=4, label="sum, above 0: a word ends")
         ballot.axhline(0, color=plots.INK, linewidth=0.8)
         ballot.set_xticks([])

@@ -24,13 +24,6 @@ def small_model(layer_class, vocab):
         return models.LanguageModel(layer_class(len(vocab), 12), len(vocab)).eval()
 
 
-def label_characters(axes, characters):
-    """Write a text under an axes, one character a tick, with a sign in place of the space."""
-    axes.set_xticks(range(len(characters)), ["␣" if c == " " else c for c in characters], family="monospace")
-    axes.tick_params(axis="x", length=0, labelsize=9)
-    axes.set_xlim(-0.6, len(characters) - 0.4)
-
-
 class GateConsole(Explorer):
     """What do the gates of an LSTM do while it reads, and what happens when they are held fast?
 
@@ -127,7 +120,7 @@ class GateConsole(Explorer):
 
     def draw(self, data):
         """Gates, memory and surprise, one under the other, aligned with the text."""
-        fig, (gates, memory_axes, surprise) = plots.new_figure(height=6.0, rows=3, height_ratios=[3, 3, 2])
+        fig, (gates, memory_axes, surprise) = plots.stacked_axes(6.0, [3, 3, 2], left=0.095, right=0.775, hspace=0.22)
         x = np.arange(len(data["characters"]))
         for name, color, dash, label in (
             ("f", plots.BLUE, "-", "f, forget"),
@@ -136,17 +129,21 @@ class GateConsole(Explorer):
         ):
             gates.plot(x, data["traces"][name], dash, color=color, label=label)
         gates.set_ylim(-0.05, 1.05)
+        gates.set_yticks([0, 0.5, 1])
         gates.set_ylabel("gates")
         memory_axes.plot(x, data["free"]["c"], color=plots.GREY, linewidth=1, label="c, not clamped")
         memory_axes.plot(x, data["traces"]["c"], color=plots.INK, label="c, memory cell")
         memory_axes.plot(x, data["traces"]["h"], "--", color=plots.PINK, label="h, hidden state")
         memory_axes.axhline(0, color=plots.GREY, linewidth=0.6)
         memory_axes.set_ylabel("memory")
-        surprise.bar(x - 0.2, data["free_bits"], 0.4, color=plots.SKY, label="not clamped")
-        surprise.bar(x + 0.2, data["bits"], 0.4, color=plots.ORANGE, hatch="//", label="clamped")
+        plots.draw_bars(surprise, x - 0.2, data["free_bits"], color=plots.SKY, label="not clamped")
+        plots.draw_bars(surprise, x + 0.2, data["bits"], color=plots.ORANGE, label="clamped")
+        surprise.set_ylim(bottom=0)
         surprise.set_ylabel("bits")
         for axes in (gates, memory_axes, surprise):
-            label_characters(axes, data["characters"])
+            plots.letters_below(axes, data["characters"], size=9)
+            axes.yaxis.set_label_coords(-0.1, 0.5)
+            axes.set_xlim(-0.6, len(x) - 0.4)
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
             if data["clamp"] != "none":
                 axes.axvline(data["start"] - 0.5, color=plots.GREY, linewidth=0.9, linestyle=":")
@@ -232,7 +229,7 @@ class ForgetBiasHalfLife(Explorer):
                 delays = sorted(self.recall[cell])
                 means = [np.mean(self.recall[cell][delay]) for delay in delays]
                 success.plot(delays, means, dash, marker=marker, color=color, label=cell, markersize=5)
-        success.axhline(self.chance, color=plots.GREY, linewidth=0.6)
+        success.axhline(self.chance, color=plots.GREY, linewidth=0.6, label="guessing")
         success.set_xlabel("delay, steps (log)")
         success.set_title("trained: recalled after a delay")
         for axes in (decay, success):
@@ -242,7 +239,7 @@ class ForgetBiasHalfLife(Explorer):
             axes.set_xticks(self.ticks, [str(tick) for tick in self.ticks])
             axes.minorticks_off()
         decay.set_ylim(-0.03, 1.05)
-        fig.legend(*success.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9)
+        fig.legend(*success.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)
         return fig
 
     def describe(self, data):

@@ -1,17 +1,14 @@
 """Explorers and diagrams of chapter 1: the axes of a block of one-hot rows, and how a text is cut into minibatches."""
 
-import functools
 import string
 
 import ipywidgets as widgets
 import matplotlib
 import torch
 import torch.nn.functional as F
-from matplotlib.collections import PatchCollection, PathCollection
+from matplotlib.collections import PatchCollection
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
-from matplotlib.textpath import TextPath
-from matplotlib.transforms import Affine2D
 
 from rnnlib import plots
 from rnnlib.explore.frame import Explorer
@@ -75,9 +72,9 @@ class TensorTape(Explorer):
         time_first, step = data["layout"] == "time first", data["step"]
         places = [(t, i) for i in range(num_rows) for t in range(num_steps)]
         _squares(tape, places, "white", edge=plots.GREY)
-        _letters(tape, places, "".join(data["rows"]))
+        plots.write_letters(tape, places, "".join(data["rows"]))
         corners = [(t + 0.28, i + 0.36) for t, i in places]
-        _letters(tape, corners, [str(i) for i in data["X"].flatten().tolist()], size=6, colour=plots.GREY)
+        plots.write_letters(tape, corners, [str(i) for i in data["X"].flatten().tolist()], size=6, colour=plots.GREY)
         corner, width, height = ((step - 0.5, -0.5), 1, num_rows) if time_first else ((-0.5, step - 0.5), num_steps, 1)
         tape.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=plots.ORANGE, lw=3, zorder=3))
         tape.set_xlim(-0.55, self.max_steps - 0.4)
@@ -98,12 +95,12 @@ class TensorTape(Explorer):
         _squares(axes, places, [plots.SKY if one else "white" for one in hot], edge=plots.GREY)
         for digit, colour in (("1", plots.INK), ("0", plots.GREY)):
             chosen = [place for place, one in zip(places, hot, strict=True) if one == (digit == "1")]
-            _letters(axes, chosen, digit * len(chosen), size=7, colour=colour)
-        _letters(axes, [(-1.2, y) for y in range(len(picked))], characters, size=9 if len(picked) < 9 else 7)
+            plots.write_letters(axes, chosen, digit * len(chosen), size=7, colour=colour)
+        plots.write_letters(axes, [(-1.2, y) for y in range(len(picked))], characters, size=9 if len(picked) < 9 else 7)
         tokens = [token.strip("<>") for token in self.vocab.tokens]
         drawn = max(4, len(picked))  # rows of the same height for up to four
         below = len(picked) - 0.5 + 0.11 * drawn
-        _letters(axes, [(x, below) for x in range(len(tokens))], tokens, size=7)
+        plots.write_letters(axes, [(x, below) for x in range(len(tokens))], tokens, size=7)
         axes.set_xlim(-1.8, len(tokens) - 0.4)
         axes.set_ylim(1.16 * drawn - 0.5, -0.6)
         axes.axis("off")
@@ -198,7 +195,7 @@ class BatchRibbon(Explorer):
                 axes.vlines(place - 0.5, 2 * line - 0.5, 2 * line + 1.2, color=plots.INK, linewidth=1)
         places = [(i % self.line, 2 * (i // self.line)) for i in range(len(self.text))]
         _squares(axes, places, colours)
-        _letters(axes, places, self.text)
+        plots.write_letters(axes, places, self.text)
 
     def _draw_blocks(self, axes, data):
         num_steps = data["num_steps"]
@@ -214,7 +211,7 @@ class BatchRibbon(Explorer):
                 if k and data["continues"][k - 1, i]:
                     _arrow(axes, (left - 1.45, i), (left - 0.55, i))
         _squares(axes, places, colours)
-        _letters(axes, places, characters)
+        plots.write_letters(axes, places, characters)
 
     @staticmethod
     def _colour(k, data):
@@ -251,9 +248,9 @@ def unrolled_figure(word="time"):
         _column(axes, x, f"X_{t}", f"H_{t}", f"O_{t}")
         _arrow(axes, (x - 1.5 + 0.36, 1), (x - 0.36, 1))
         axes.text(x - 0.75, 1.12, "$W_{hh}$", ha="center", fontsize=10)
-        axes.text(x, -0.62, f"“{_visible(character)}”", ha="center", fontsize=11)
+        axes.text(x, -0.62, f"“{plots.visible(character)}”", ha="center", fontsize=11)
         following = word[t] if t < len(word) else "?"
-        axes.text(x, 2.42, f"“{_visible(following)}”", ha="center", fontsize=11)
+        axes.text(x, 2.42, f"“{plots.visible(following)}”", ha="center", fontsize=11)
     axes.text(0, -0.62, "reads", ha="center", color=plots.GREY, fontsize=10)
     axes.text(0, 2.42, "predicts", ha="center", color=plots.GREY, fontsize=10)
     axes.set_xlim(-1.05, left + 1.5 * len(word) + 0.7)
@@ -326,27 +323,6 @@ def _squares(axes, places, colours, edge="white"):
     squares = PatchCollection([Rectangle((x - 0.5, y - 0.5), 1, 1) for x, y in places])
     squares.set(facecolor=colours, edgecolor=edge, linewidth=0.5, in_layout=False)
     axes.add_collection(squares, autolim=False)
-
-
-def _letters(axes, places, tokens, size=10, colour=plots.INK):
-    """Write a token at each place, all as one artist: hundreds of them would be slow."""
-    letters = PathCollection([_glyph(_visible(token), size) for token in tokens], offsets=places)
-    letters.set(facecolor=colour, linewidth=0, offset_transform=axes.transData, in_layout=False)
-    letters.set_transform(axes.figure.dpi_scale_trans)
-    axes.add_collection(letters, autolim=False)
-
-
-@functools.cache
-def _glyph(token, size):
-    """Return the outline of a token in inches, centred on the middle of a small letter."""
-    outline = TextPath((0, 0), token, size=size, prop={"family": "monospace"})
-    width = 0.602 * size * len(token)  # of DejaVu Sans Mono
-    return outline.transformed(Affine2D().translate(-width / 2, -0.27 * size).scale(1 / 72))
-
-
-def _visible(token):
-    """Show the space as a small open box."""
-    return "␣" if token == " " else token
 
 
 def _named(names, shape):
