@@ -5,10 +5,11 @@
 #   PYTHON=python3.12       the Python that creates .venv
 #   BIN=$CONDA_PREFIX/bin   an environment of your own: the folder of its python; nothing is installed into it
 #   CONSTRAINTS=            empty: the newest releases in place of the exact versions of constraints.txt
+#   HUB=https://...         the address of a JupyterHub, for links
 #   LAB_FLAGS, PYTEST_FLAGS, BENCH_FLAGS, PIP_FLAGS   passed on
 
 .DEFAULT_GOAL := help
-.PHONY: help lab install lint test test-full test-chapter test-gpu test-browser bench notebooks text clean distclean
+.PHONY: help lab install lint test test-full test-chapter test-gpu test-browser bench notebooks text slides book diagrams links clean distclean
 
 VENV = .venv
 CONSTRAINTS = constraints.txt
@@ -28,9 +29,11 @@ PY = "$(BIN)/python"
 ifeq ($(origin BIN),command line)
 READY =
 BROWSER_READY =
+BOOK_READY =
 else
 READY = $(VENV)/.installed
 BROWSER_READY = $(VENV)/.installed-browser
+BOOK_READY = $(VENV)/.installed-book
 endif
 
 # Installs "rnnlib" with the extras $(1), editable. pip's notes on package folders that don't exist are noise to a
@@ -96,6 +99,18 @@ notebooks: $(READY) ## run every chapter, or CHAPTER=02, with full trainings and
 text: $(READY) ## write every chapter, or CHAPTER=02, as a script into build/text, to edit it there
 	$(PY) tools/notebooks.py text $(CHAPTER)
 
+slides: $(READY) $(BOOK_READY) ## cut every chapter, or CHAPTER=02, into slides that need no network: build/slides
+	$(PY) tools/slides.py $(CHAPTER)
+
+book: $(READY) $(BOOK_READY) ## build the chapters, the guides and the reference as a site that needs no network: build/book
+	$(PY) -m sphinx -W --keep-going -q -c docs -d build/doctrees . build/book
+
+diagrams: $(READY) $(BROWSER_READY) ## draw the chapters' new diagrams for book and slides (Chromium must be installed)
+	$(PY) tools/diagrams.py
+
+links: $(READY) ## print the addresses that open a chapter on Binder, Colab or a JupyterHub: HUB=https://hub.example.org
+	@$(PY) tools/links.py $(HUB)
+
 clean: ## remove caches and leftovers of builds; chapters being edited in build/text stay
 	rm -rf .pytest_cache .ruff_cache .hypothesis rnnlib.egg-info build/lib build/bdist.*
 	find rnnlib tests tools benchmarks notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune \
@@ -123,6 +138,10 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 
 $(VENV)/.installed-browser: $(VENV)/.installed
 	@$(call pip_install,browser)
+	@touch $@
+
+$(VENV)/.installed-book: $(VENV)/.installed
+	@$(call pip_install,book)
 	@touch $@
 
 comma := ,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import slides
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -43,7 +44,10 @@ def write_text(path):
         print(f"{script.relative_to(ROOT)}: kept, it has edits that `make notebooks` has not run yet")
         return
     TEXT.mkdir(parents=True, exist_ok=True)
-    jupytext.write(jupytext.read(path), script, fmt="py:percent")
+    notebook = jupytext.read(path)
+    for cell in notebook.cells:
+        cell.metadata.pop("slideshow", None)  # `run` writes it anew
+    jupytext.write(notebook, script, fmt="py:percent")
     print(script.relative_to(ROOT))
 
 
@@ -79,6 +83,7 @@ def run(path):
     nbformat.validate(notebook)
     nbformat.write(tidy(notebook), path)
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(path)], check=True)
+    slides.mark(path)
     print(f"{path.name}: {time.perf_counter() - started:.0f} s, {path.stat().st_size / 1000:.0f} kB")
 
 
