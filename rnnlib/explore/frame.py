@@ -79,10 +79,10 @@ class Explorer:
         row = widgets.HBox([widgets.Label("Try:"), *buttons], layout=wrap) if buttons else None
         box = widgets.VBox([heading, *self.controls.values(), *([row] if row else [])])
         bundle = box._repr_mimebundle_()
-        names = ", ".join(self.controls)
-        bundle["text/plain"] = (
-            f"{self.title}. Predict first: {self.question}\nRun this cell in JupyterLab to move: {names}."
-        )
+        names = ", ".join(control.description for control in self.controls.values())
+        hint = f"Run this cell in JupyterLab to move: {names}."
+        bundle["text/plain"] = f"{self.title}. Predict first: {self.question} {hint}"
+        bundle["text/markdown"] = f"**{self.title}**  \nPredict first: {self.question}\n\n*{hint}*"
         display(bundle, raw=True)
         self._picture = self._sentence = None
         self._refresh()
