@@ -26,13 +26,13 @@ def relu_unit(a):
 
 
 def gaussian_matrix(num_hiddens, radius, generator=None):
-    """Draw a matrix of normal numbers, scaled to a spectral radius (largest |eigenvalue|); (H, H) in float64."""
+    """Draw a matrix of normal numbers, scaled to a spectral radius (largest modulus of an eigenvalue); (H, H) float64."""
     W = torch.randn(num_hiddens, num_hiddens, generator=generator, dtype=torch.float64)
     return W * radius / torch.linalg.eigvals(W).abs().max()
 
 
 def orthogonal_matrix(num_hiddens, scale, generator=None):
-    """Draw an orthogonal matrix times a scale, which is every |eigenvalue| and every singular value.
+    """Draw an orthogonal matrix times a scale, which is the modulus of every eigenvalue and every singular value.
 
     All orthogonal matrices are equally likely (Mezzadri, 2007). (H, H) in float64.
     """

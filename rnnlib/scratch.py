@@ -66,7 +66,7 @@ class ScratchRNN(nn.Module):
     ``nn.Module`` serves as the box that holds the five parameter tensors, and for nothing else.
 
     Args:
-        vocab_size, num_hiddens, device, **options: as in :func:`rnn_params`, such as ``input_scale`` or ``dtype``.
+        vocab_size, num_hiddens, device, options: as in :func:`rnn_params`, such as ``input_scale`` or ``dtype``.
 
     Attributes:
         params: the five tensors [W_xh, W_hh, b_h, W_hq, b_q].
@@ -181,7 +181,7 @@ def gated_params(num_gates, *sizes, **options):
 
     Args:
         num_gates: how many gates and candidates.
-        *sizes, **options: as in :func:`rnn_params`.
+        sizes, options: as in :func:`rnn_params`.
 
     Returns:
         [W_x (V, H), W_h (H, H), b (H,)] for each gate in turn, then W_hq (H, V), b_q (V,).
@@ -194,7 +194,7 @@ def lstm_params(*sizes, **options):
     """Draw the 14 parameter tensors of an LSTM.
 
     Args:
-        *sizes, **options: as in :func:`rnn_params`.
+        sizes, options: as in :func:`rnn_params`.
 
     Returns:
         W_x (V, H), W_h (H, H), b (H,) of the input gate, the forget gate, the candidate and the output gate, in the
@@ -207,7 +207,7 @@ def gru_params(*sizes, **options):
     """Draw the 12 parameter tensors of a GRU.
 
     Args:
-        *sizes, **options: as in :func:`rnn_params`.
+        sizes, options: as in :func:`rnn_params`.
 
     Returns:
         W_x (V, H), W_h (H, H), b (H,) of the reset gate, the update gate and the candidate, in the order of PyTorch;
@@ -329,7 +329,7 @@ class ScratchLSTM(ScratchRNN):
     """A language model with one LSTM layer (Hochreiter and Schmidhuber, 1997; forget gate: Gers et al., 2000).
 
     Args:
-        vocab_size, num_hiddens, device, **options: as in :func:`rnn_params`, such as ``input_scale`` or ``dtype``.
+        vocab_size, num_hiddens, device, options: as in :func:`rnn_params`, such as ``input_scale`` or ``dtype``.
 
     Attributes:
         params: the fourteen tensors of :func:`lstm_params`.
@@ -348,7 +348,7 @@ class ScratchGRU(ScratchRNN):
     """A language model with one GRU layer (Cho et al., 2014), its reset gate placed as in PyTorch.
 
     Args:
-        vocab_size, num_hiddens, device, **options: as in :func:`rnn_params`, such as ``input_scale`` or ``dtype``.
+        vocab_size, num_hiddens, device, options: as in :func:`rnn_params`, such as ``input_scale`` or ``dtype``.
 
     Attributes:
         params: the twelve tensors of :func:`gru_params`.
