@@ -26,7 +26,7 @@ def relu_unit(a):
 
 
 def gaussian_matrix(num_hiddens, radius, generator=None):
-    """Draw a matrix of normal numbers, scaled to a spectral radius (largest modulus of an eigenvalue); (H, H) float64."""
+    """Draw a matrix of normal numbers, (H, H) in float64, scaled to a spectral radius (largest modulus of eigenvalues)."""
     W = torch.randn(num_hiddens, num_hiddens, generator=generator, dtype=torch.float64)
     return W * radius / torch.linalg.eigvals(W).abs().max()
 
