@@ -63,7 +63,10 @@ def _test_new_state(answer):
     drawn = [torch.rand(3, 4, generator=generator, dtype=torch.float64) for _ in range(4)]
     drawn.append(torch.randn(3, 4, generator=generator, dtype=torch.float64))
     for I_t, F_t, C_tilde, O_t, C in (worked, drawn):
-        got = answer(*(tensor.clone() for tensor in (I_t, F_t, C_tilde, O_t, C)))
+        given = [tensor.clone() for tensor in (I_t, F_t, C_tilde, O_t, C)]
+        got = answer(*given)
+        if not all(torch.equal(one, other) for one, other in zip(given, (I_t, F_t, C_tilde, O_t, C), strict=True)):
+            raise Wrong("the tensors that came in have changed: make new ones, without += and *=")
         if not isinstance(got, tuple) or len(got) != 2:
             raise Wrong("return two tensors, the hidden state and the memory cell: H, C")
         new_C = F_t * C + I_t * C_tilde
@@ -102,6 +105,7 @@ NEW_STATE = Exercise(
             "goes on without a tanh",
         ),
         "one tensor": (lambda i, f, g, o, C: f * C + i * g, "return two tensors"),
+        "in place": (lambda i, f, g, o, C: (o * torch.tanh(C.mul_(f).add_(i * g)), C), "have changed"),
     },
     hints=(
         "First the cell, then the hidden state, which is read from the new cell.",
@@ -173,96 +177,6 @@ GRU_CANDIDATE = Exercise(
 )
 
 
-# ★★ Debug: the forget bias that became two
-
-
-def fix_forget_bias(lstm, bias):
-    size = lstm.hidden_size
-    with torch.no_grad():
-        for name, parameter in lstm.named_parameters():
-            if name.startswith("bias_ih"):
-                parameter[size : 2 * size] = bias
-            if name.startswith("bias_hh"):
-                parameter[size : 2 * size] = 0.0
-
-
-def _layers():
-    """Draw LSTMs of several forms, the same at every call."""
-    torch.manual_seed(0)
-    return [nn.LSTM(3, 4), nn.LSTM(2, 3, num_layers=2), nn.LSTM(2, 3, num_layers=2, bidirectional=True)]
-
-
-def _test_fix_forget_bias(answer):
-    for lstm, before in zip(_layers(), _layers(), strict=True):
-        answer(lstm, 1.5)
-        size = lstm.hidden_size
-        for name, parameter in lstm.named_parameters():
-            if not name.startswith("bias_ih"):
-                if name.startswith("weight") and not torch.equal(parameter, before.get_parameter(name)):
-                    raise Wrong(f"{name} has changed: only biases should")
-                continue
-            other = name.replace("_ih_", "_hh_")
-            gates = (parameter + lstm.get_parameter(other)).detach().split(size)
-            old = (before.get_parameter(name) + before.get_parameter(other)).detach().split(size)
-            place = name.removeprefix("bias_ih_")
-            slips = (
-                (torch.full((size,), 3.0), "is the value twice: PyTorch adds both biases, so only one may get it"),
-                (old[1], f"has not been set at all in {place}: loop over all layers and directions"),
-                (
-                    before.get_parameter(other)[size : 2 * size] + 1.5,
-                    "keeps what bias_hh had: set its forget part to 0",
-                ),
-            )
-            what = f"the forget bias of {place}, both parts added,"
-            for k, gate in ((0, "input gate"), (2, "candidate"), (3, "output gate")):
-                if torch.allclose(gates[k], torch.full((size,), 1.5)) and not torch.allclose(gates[1], gates[k]):
-                    raise Wrong(f"the {gate} of {place} got the value: the order is input, forget, candidate, output")
-            expect_close(gates[1], torch.full((size,), 1.5), what, slips)
-            for k, gate in ((0, "input gate"), (2, "candidate"), (3, "output gate")):
-                expect_close(gates[k], old[k], f"the bias of the {gate} of {place}, which should stay as it was,")
-
-
-@torch.no_grad()
-def _set_in_every(lstm, bias, prefixes, gate=1, suffixes=("",)):
-    """Set one gate's part of the biases whose names match: the known slips differ only in what they touch."""
-    size = lstm.hidden_size
-    for name, parameter in lstm.named_parameters():
-        if name.startswith(prefixes) and name.endswith(suffixes):
-            parameter[gate * size : (gate + 1) * size] = bias
-
-
-def _set_one_clear_one(lstm, bias, gate=1, suffixes=("",)):
-    _set_in_every(lstm, bias, ("bias_ih",), gate, suffixes)
-    _set_in_every(lstm, 0.0, ("bias_hh",), gate, suffixes)
-
-
-FIX_FORGET_BIAS = Exercise(
-    "fix_forget_bias",
-    chapter=5,
-    stars=2,
-    test=_test_fix_forget_bias,
-    solution=fix_forget_bias,
-    wrong={
-        "set twice": (lambda lstm, bias: _set_in_every(lstm, bias, ("bias_ih", "bias_hh")), "is the value twice"),
-        "other bias kept": (lambda lstm, bias: _set_in_every(lstm, bias, ("bias_ih",)), "keeps what bias_hh had"),
-        "first layer only": (
-            lambda lstm, bias: _set_one_clear_one(lstm, bias, suffixes=("_l0",)),
-            "loop over all layers and directions",
-        ),
-        "wrong gate": (lambda lstm, bias: _set_one_clear_one(lstm, bias, gate=0), "the order is input, forget"),
-        "all gates": (
-            lambda lstm, bias: [_set_one_clear_one(lstm, bias, gate) for gate in range(4)],
-            "should stay as it was",
-        ),
-    },
-    hints=(
-        "Print the sum of the two biases of the forget gate: lstm.bias_ih_l0 + lstm.bias_hh_l0, from H to 2 H.",
-        "PyTorch adds both. Give one of them the value and the other 0.",
-        "lstm.named_parameters() names all layers and directions: bias_ih_l0, bias_ih_l0_reverse, bias_ih_l1, …",
-    ),
-)
-
-
 # ★★ The bias for a given half-life
 
 
@@ -271,7 +185,7 @@ def bias_for(steps):
 
 
 def _test_bias_for(answer):
-    for steps in (1.0, 2.0, 10.0, 100.0):
+    for steps in (10.0, 2.0, 100.0, 1.0):  # at 1 many a wrong formula is right
         gate = 0.5 ** (1 / steps)
         slips = (
             (gate, "is the value of the gate: the bias is what goes into the sigmoid"),
@@ -302,12 +216,122 @@ BIAS_FOR = Exercise(
 )
 
 
+# ★★ Debug: the forget bias that became two
+
+
+def set_half_lives(lstm, steps):
+    size = lstm.hidden_size
+    bias = -torch.log(2 ** (1 / steps) - 1)  # (H,)
+    with torch.no_grad():
+        for name, parameter in lstm.named_parameters():
+            if name.startswith("bias_ih"):
+                parameter[size : 2 * size] = bias
+            if name.startswith("bias_hh"):
+                parameter[size : 2 * size] = 0.0
+
+
+def _layers():
+    """Draw LSTMs of several forms, the same at every call."""
+    torch.manual_seed(0)
+    return [nn.LSTM(3, 4), nn.LSTM(2, 3, num_layers=2), nn.LSTM(2, 3, num_layers=2, bidirectional=True)]
+
+
+def _test_set_half_lives(answer):
+    for lstm, before in zip(_layers(), _layers(), strict=True):
+        size = lstm.hidden_size
+        steps = torch.tensor([20.0, 3.0, 50.0, 8.0])[:size]
+        wanted = -torch.log(2 ** (1 / steps) - 1)
+        answer(lstm, steps.clone())
+        for name, parameter in lstm.named_parameters():
+            if not name.startswith("bias_ih"):
+                if name.startswith("weight") and not torch.equal(parameter, before.get_parameter(name)):
+                    raise Wrong(f"{name} has changed: only biases should")
+                continue
+            other = name.replace("_ih_", "_hh_")
+            gates = (parameter + lstm.get_parameter(other)).detach().split(size)
+            old = (before.get_parameter(name) + before.get_parameter(other)).detach().split(size)
+            place = name.removeprefix("bias_ih_")
+            slips = (
+                (2 * wanted, "is the value twice: PyTorch adds both biases, so only one may get it"),
+                (old[1], f"has not been set at all in {place}: loop over all layers and directions"),
+                (
+                    before.get_parameter(other)[size : 2 * size] + wanted,
+                    "keeps what bias_hh had: set its forget part to 0",
+                ),
+                (steps, "is the number of steps: which bias has this half-life?"),
+                (0.5 ** (1 / steps), "is the value of the gate: the bias is what goes into the sigmoid"),
+            )
+            what = f"the forget bias of {place}, both parts added,"
+            others = ((0, "input gate"), (2, "candidate"), (3, "output gate"))
+            for k, gate in others:
+                if torch.allclose(gates[k], wanted) and not torch.allclose(gates[1], gates[k]):
+                    raise Wrong(f"the {gate} of {place} got the value: the order is input, forget, candidate, output")
+            expect_close(gates[1], wanted, what, slips, tolerance=1e-4)
+            for k, gate in others:
+                expect_close(gates[k], old[k], f"the bias of the {gate} of {place}, which should stay as it was,")
+
+
+@torch.no_grad()
+def _set_in_every(lstm, bias, prefixes, gate=1, suffixes=("",)):
+    """Set one gate's part of the biases whose names match: the known slips differ only in what they touch."""
+    size = lstm.hidden_size
+    for name, parameter in lstm.named_parameters():
+        if name.startswith(prefixes) and name.endswith(suffixes):
+            parameter[gate * size : (gate + 1) * size] = bias
+
+
+def _set_one_clear_one(lstm, steps, gate=1, suffixes=("",)):
+    _set_in_every(lstm, _biases(steps), ("bias_ih",), gate, suffixes)
+    _set_in_every(lstm, 0.0, ("bias_hh",), gate, suffixes)
+
+
+def _biases(steps):
+    return -torch.log(2 ** (1 / steps) - 1)
+
+
+SET_HALF_LIVES = Exercise(
+    "set_half_lives",
+    chapter=5,
+    stars=2,
+    test=_test_set_half_lives,
+    solution=set_half_lives,
+    wrong={
+        "set twice": (
+            lambda lstm, steps: _set_in_every(lstm, _biases(steps), ("bias_ih", "bias_hh")),
+            "is the value twice",
+        ),
+        "other bias kept": (
+            lambda lstm, steps: _set_in_every(lstm, _biases(steps), ("bias_ih",)),
+            "keeps what bias_hh had",
+        ),
+        "first layer only": (
+            lambda lstm, steps: _set_one_clear_one(lstm, steps, suffixes=("_l0",)),
+            "loop over all layers and directions",
+        ),
+        "wrong gate": (lambda lstm, steps: _set_one_clear_one(lstm, steps, gate=0), "the order is input, forget"),
+        "all gates": (
+            lambda lstm, steps: [_set_one_clear_one(lstm, steps, gate) for gate in range(4)],
+            "should stay as it was",
+        ),
+        "steps as biases": (
+            lambda lstm, steps: (_set_in_every(lstm, steps, ("bias_ih",)), _set_in_every(lstm, 0.0, ("bias_hh",))),
+            "is the number of steps",
+        ),
+    },
+    hints=(
+        "Print the sum of the two biases of the forget gate: lstm.bias_ih_l0 + lstm.bias_hh_l0, from H to 2 H.",
+        "PyTorch adds both. Give one of them the bias of the last exercise, unit by unit, and the other 0.",
+        "lstm.named_parameters() names all layers and directions: bias_ih_l0, bias_ih_l0_reverse, bias_ih_l1, …",
+    ),
+)
+
+
 # ★★★ What is left of each step's memory at the end?
 
 
-def left_at_the_end(F):
-    left = [torch.ones_like(F[-1])]
-    for F_t in F.flip(0)[:-1]:
+def left_at_the_end(gates):
+    left = [torch.ones_like(gates[-1])]
+    for F_t in gates.flip(0)[:-1]:
         left.append(left[-1] * F_t)
     return torch.stack(left).flip(0)
 
@@ -354,4 +378,4 @@ LEFT_AT_THE_END = Exercise(
 )
 
 
-EXERCISES = (COUNT_LSTM, NEW_STATE, GRU_CANDIDATE, BIAS_FOR, FIX_FORGET_BIAS, LEFT_AT_THE_END)
+EXERCISES = (COUNT_LSTM, NEW_STATE, GRU_CANDIDATE, BIAS_FOR, SET_HALF_LIVES, LEFT_AT_THE_END)
