@@ -26,7 +26,7 @@ def relu_unit(a):
 
 
 def gaussian_matrix(num_hiddens, radius, generator=None):
-    """Draw a matrix of normal numbers, (H, H) in float64, scaled to a spectral radius (largest modulus of eigenvalues)."""
+    """Draw normal numbers, (H, H) in float64, scaled to a spectral radius, the largest modulus of an eigenvalue."""
     W = torch.randn(num_hiddens, num_hiddens, generator=generator, dtype=torch.float64)
     return W * radius / torch.linalg.eigvals(W).abs().max()
 
