@@ -50,11 +50,9 @@ def contents(chapters):
     """Return a page that lists the chapters."""
     titles = [(path.stem, title(nbformat.read(path, as_version=4))) for path in chapters]
     items = "\n".join(f'<li><a href="{stem}.html">{name}</a></li>' for stem, name in titles)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Recurrent neural networks, live</title>\n'
-        "<style>body { font: 18px/1.6 sans-serif; max-width: 40em; margin: 2em auto; } li { list-style: none; }</style>"
-        f"</head>\n<body>\n<h1>Recurrent neural networks, live</h1>\n<ul>\n{items}\n</ul>\n</body>\n</html>\n"
-    )
+    head = '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Recurrent neural networks, live</title>'
+    style = "<style>body { font: 18px/1.6 sans-serif; max-width: 40em; margin: 2em auto }</style>"
+    return f"{head}\n{style}\n<h1>Recurrent neural networks, live</h1>\n<ul>\n{items}\n</ul>\n</html>\n"
 
 
 def copy_mathjax():
