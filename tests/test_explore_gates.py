@@ -67,6 +67,13 @@ def test_console_draws_what_it_measured(console):
     assert (drawn["c, memory cell"] == data["traces"]["c"]).all()
 
 
+def test_console_writes_the_text_under_each_axes(console):
+    figure = console.figure(characters="the time", clamp="hide: o = 0")
+    for axes in figure.axes:
+        (letters,) = (c for c in axes.collections if len(c.get_offsets()) == len(c.get_paths()) == 8)
+        assert letters.get_offsets()[:, 0].tolist() == list(range(8))
+
+
 def test_console_explains_bad_inputs(console):
     for characters, message in (
         ("abc", "has 3 characters: give it 4 to 60"),
@@ -80,6 +87,17 @@ def test_console_explains_bad_inputs(console):
     vocab = pretrained.LETTERS
     with pytest.raises(ValueError, match=r"must have an nn\.LSTM with one layer"):
         explore.GateConsole(models.LanguageModel(nn.GRU(28, 4), 28), vocab)
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_diagram_of_a_cell_has_an_arrow_for_each_factor(cell):
+    """Every product has two arrows that lead to it, and every gate one from the inputs."""
+    parts, arrows = gates.CELL_DIAGRAMS[cell]
+    ends = [pair.split()[1] for pair in arrows.split(", ")]
+    products = [name for name, (label, *_) in parts.items() if label in "×+"]
+    assert all(ends.count(name) == 2 for name in products) and set(ends) < set(parts)
+    drawn = gates.cell_diagram(cell).axes[0].texts
+    assert {text.get_text() for text in drawn} >= {label for label, *_ in parts.values()}
 
 
 @pytest.mark.parametrize(("bias", "steps"), [(0.0, 1.0), (1.0, 2.2), (2.0, 5.5), (3.0, 14.3)])

@@ -143,7 +143,7 @@ class LeakDetector(Explorer):
         bars.set_title("probability given to the true next character, which stands below", fontsize=10)
         page.axis("off")
         for place, (name, written) in zip((1.1, 0.5), data["written"].items(), strict=True):
-            lines = textwrap.wrap(written, 76)[:2]
+            lines = textwrap.wrap(written, 73)[:2]
             page.text(0, place, f"{name} writes", fontsize=9, color=styles[name][0], va="top")
             page.text(0.155, place, "\n".join(lines), family="monospace", fontsize=8.5, va="top")
         return fig

@@ -24,6 +24,77 @@ def small_model(layer_class, vocab):
         return models.LanguageModel(layer_class(len(vocab), 12), len(vocab)).eval()
 
 
+# Of each cell: (label, x, y) of what is computed, by name, and the arrows between the names.
+CELL_DIAGRAMS = {
+    "LSTM": (
+        {
+            "old": ("$C_{t-1}$", 0, 3),
+            "keep": ("×", 2, 3),
+            "add": ("+", 4, 3),
+            "new": ("$C_t$", 8.6, 3),
+            "write": ("×", 4, 2),
+            "tanh": ("tanh", 6.6, 2),
+            "show": ("×", 6.6, 1),
+            "out": ("$H_t$", 8.6, 1),
+            "F": ("forget\ngate $F_t$", 2, 0.1),
+            "I": ("input\ngate $I_t$", 3.3, 0.1),
+            "G": ("candidate\n$\\tilde C_t$", 4.7, 0.1),
+            "O": ("output\ngate $O_t$", 6.6, 0.1),
+            "in": ("$X_t,\\ H_{t-1}$", 0, -1.1),
+        },
+        "old keep, keep add, add new, F keep, I write, G write, write add, add tanh, tanh show, O show, show out",
+    ),
+    "GRU": (
+        {
+            "old": ("$H_{t-1}$", 0, 3),
+            "keep": ("×", 2, 3),
+            "add": ("+", 5.4, 3),
+            "new": ("$H_t$", 8.6, 3),
+            "write": ("×", 5.4, 2),
+            "flip": ("1 − $Z_t$", 3.7, 2),
+            "Z": ("update\ngate $Z_t$", 2, 0.6),
+            "G": ("candidate\n$\\tilde H_t$", 5.4, 0.6),
+            "R": ("reset\ngate $R_t$", 7.4, 0.6),
+            "in": ("$X_t,\\ H_{t-1}$", 0, -1.1),
+        },
+        "old keep, keep add, add new, Z keep, Z flip, flip write, G write, write add, R G",
+    ),
+}
+
+
+def cell_diagram(cell):
+    """Return the Figure of one step of an ``"LSTM"`` or a ``"GRU"``: the state that is carried runs along the top."""
+    parts, arrows = CELL_DIAGRAMS[cell]
+    fig, axes = plots.new_figure(height=3.3)
+    gates = [name for name in parts if len(name) == 1]
+    boxes = {}
+    for name, (label, x, y) in parts.items():
+        style = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": plots.GREY}
+        if name in gates:
+            style["facecolor"] = plots.YELLOW if name == "G" else plots.SKY
+        elif label in "×+":
+            style["boxstyle"] = "circle,pad=0.15"
+        # Drawn before the arrows, which end where a box does.
+        boxes[name] = axes.text(x, y, label, ha="center", va="center", fontsize=10, bbox=style, zorder=2)
+    for start, end in (pair.split() for pair in arrows.split(", ")):
+        _, *begin = parts[start]
+        _, *to = parts[end]
+        carried = {start, end} <= {"old", "keep", "add", "new"}
+        style = {"arrowstyle": "-|>", "shrinkA": 2, "shrinkB": 2, "mutation_scale": 12}
+        style |= {"patchA": boxes[start].get_bbox_patch(), "patchB": boxes[end].get_bbox_patch()}
+        style |= {"color": plots.BLUE, "linewidth": 2.4} if carried else {"color": plots.INK, "linewidth": 1.1}
+        axes.annotate("", to, begin, arrowprops=style)
+    low = parts["in"][2]
+    axes.plot([0.55, max(parts[name][1] for name in gates)], [low, low], color=plots.GREY, linewidth=1)
+    for name in gates:  # all of them read the same two things
+        _, x, y = parts[name]
+        axes.annotate("", (x, y - 0.38), (x, low), arrowprops={"arrowstyle": "-|>", "color": plots.GREY, "shrinkA": 0})
+    axes.set_xlim(-0.7, 9.2)
+    axes.set_ylim(-1.5, 3.5)
+    axes.axis("off")
+    return fig
+
+
 class GateConsole(Explorer):
     """What do the gates of an LSTM do while it reads, and what happens when they are held fast?
 
