@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pooch
 import pytest
 
-from rnnlib import data
+from rnnlib import data, imdb, places
 
 ROOT = Path(data.__file__).parents[1]
 TEXT = "The Time Traveller – for so it will be convenient to speak of him –\nwas expounding a matter to us.\n" * 400
@@ -103,8 +103,8 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("RNNLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(data, "ANSWER_SECONDS", 60)
-    monkeypatch.setattr(data, "PIP_SECONDS", 60)
+    monkeypatch.setattr(places, "ANSWER_SECONDS", 60)
+    monkeypatch.setattr(places, "PIP_SECONDS", 60)
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
@@ -116,6 +116,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def at(server, cache, monkeypatch):
     """Return a function that makes "tale" the only corpus, at `path` of the server."""
+    monkeypatch.setattr(imdb, "HALVES", {})
 
     def register(path, **changes):
         tale = data.Corpus("tale.txt", server.url + path, sha256(RIGHT))
@@ -302,7 +303,7 @@ def test_unreadable_file_is_passed_over(at, tmp_path, load, monkeypatch):
 )
 def test_bad_server_falls_to_the_story(path, reason, at, server, cache, load, monkeypatch):
     if path in ("/stall", "/slow"):
-        monkeypatch.setattr(data, "ANSWER_SECONDS", 1)
+        monkeypatch.setattr(places, "ANSWER_SECONDS", 1)
     at(path)
     text, lines = load()
     assert text == STORY
@@ -331,7 +332,7 @@ def test_name_that_is_never_found_does_not_keep_the_reader_waiting(at, server, l
         raise socket.gaierror
 
     at("/right")
-    monkeypatch.setattr(data, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(places, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(socket, "getaddrinfo", never)
     text, lines = load()
     assert text == STORY
@@ -369,8 +370,8 @@ def test_two_processes_at_once(at, server, cache, load):
     at("/together")
     child = BARE_PACKAGE + (
         "data.CORPORA = {'tale': data.Corpus('tale.txt', *sys.argv[1:])}\n"
-        "data.ANSWER_SECONDS = 60\n"
-        "print(data.hashlib.sha256(data.load_text('tale').encode()).hexdigest())"
+        "data.places.ANSWER_SECONDS = 60\n"
+        "print(data.places.hashlib.sha256(data.load_text('tale').encode()).hexdigest())"
     )
     command = [sys.executable, "-c", child, f"{server.url}/together", sha256(RIGHT)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

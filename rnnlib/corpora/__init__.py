@@ -1,1 +1,1 @@
-"""The short text, written for this course, that stands in when no corpus can be had."""
+"""What was written for this course and stands in when no corpus can be had, and the ids of reviews."""

@@ -1,0 +1,132 @@
+"""GloVe word vectors (Pennington, Socher and Manning 2014): find them, verify and keep them."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from rnnlib import places
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+URL = "https://nlp.stanford.edu/data/glove.6B.zip"  # 862 MB: too much to fetch unasked
+ZIP = "glove.6B.zip"
+ZIP_MD5 = "056ea991adb4740ac6bf1b6d9b50408b"
+DIMS = (50, 100, 200, 300)
+# Excerpts with the frequent words of the train half: file in `$RNNLIB_DATA`, SHA-256.
+EXCERPTS = {
+    50: ("glove6B_50d_imdb25k.npz", "22da2d713437fa8cbfeef16b3db97eae1963c91bfabbd7272e2685ca0133f5cc"),
+    100: ("glove6B_100d_imdb25k_wink.npz", "1cff1649270b29d00158fe338facc7c46d357b740eeb83ca033db587c9ff1365"),
+}
+Vectors = tuple[list[str], "np.ndarray"]  # words, and a row of float16 for each
+
+
+def _vectors(content: bytes, dim: int) -> Vectors:
+    """Read words and vectors from an .npz file. Raises ValueError if it holds anything else."""
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            words, rows = "\n".join(arrays["words"].ravel().tolist()).split("\n"), arrays["vec"]
+    except (OSError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError("no file of vectors") from error
+    if rows.shape != (len(words), dim):
+        raise ValueError("wrong shape")
+    return words, rows
+
+
+def _from_excerpt(dim: int) -> Vectors | None:
+    own = places.folder("RNNLIB_DATA")
+    if own is None or dim not in EXCERPTS:
+        return None
+    file, sha256 = EXCERPTS[dim]
+
+    def decode(content: bytes) -> Vectors:
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError("wrong SHA-256")
+        return _vectors(content, dim)
+
+    return places.read(own / file, decode)
+
+
+def _from_cache(dim: int) -> Vectors | None:
+    return places.from_cache(f"glove6B_{dim}d.npz", partial(_vectors, dim=dim))
+
+
+def _from_zip(dim: int) -> Vectors | None:
+    """Read the original archive if the reader has put it in `$RNNLIB_DATA` or in the cache; keep the vectors."""
+    import numpy as np
+
+    folders = [folder for folder in (places.folder("RNNLIB_DATA"), places.cache()) if folder]
+    path = next((folder / ZIP for folder in folders if (folder / ZIP).is_file()), None)
+    if path is None:
+        return None
+    print(f"glove: reading {path}, once")
+    try:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "md5").hexdigest() != ZIP_MD5:
+                raise places.Unavailable(f"{path} is damaged or another file (wrong MD5), so it is not used")
+    except OSError as error:
+        raise places.Unavailable(f"{path} cannot be read: {error.strerror}") from error
+    words, rows = [], []
+    with zipfile.ZipFile(path) as archive, archive.open(f"glove.6B.{dim}d.txt") as lines:
+        for line in lines:
+            word, _, numbers = line.decode().partition(" ")
+            words.append(word)
+            rows.append(np.fromstring(numbers, np.float32, sep=" ").astype(np.float16))
+    vectors = np.stack(rows)
+    file = io.BytesIO()
+    np.savez(file, words=np.array("\n".join(words)), vec=vectors)
+    places.keep(f"glove6B_{dim}d.npz", file.getvalue())
+    return words, vectors
+
+
+def _find(dim: int) -> tuple[Vectors, str]:
+    """Return the vectors of the first place that has them, and the place."""
+    import numpy as np
+
+    looks = {
+        "an excerpt in RNNLIB_DATA": _from_excerpt,
+        "the cache": _from_cache,
+        ZIP: _from_zip,
+    }
+    for place, look in looks.items():
+        try:
+            if table := look(dim):
+                return table, place
+        except places.Unavailable as reason:
+            print(f"glove: {reason}")
+    nothing = [], np.empty((0, dim), np.float16)
+    remedy = f"For the vectors, save {URL} (862 MB) in a folder and set RNNLIB_DATA to that folder."
+    return nothing, f"nowhere, so an embedding starts at random. {remedy}"
+
+
+def load_glove(dim: int, words: Sequence[str]) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Return the GloVe 6B vectors of `words`, and print how many of them have one.
+
+    Args:
+        dim: 50, 100, 200 or 300.
+        words: in lower case, as GloVe has them, such as the tokens of a vocabulary.
+
+    Returns:
+        vectors: `(len(words), dim)`, float32, with a row of zeros for a word that has no vector.
+        found: `(len(words),)`, bool.
+
+    Raises:
+        ValueError: for another `dim`.
+    """
+    import torch
+
+    if dim not in DIMS:
+        raise ValueError(f"GloVe 6B has no vectors of {dim!r} numbers; choose one of {', '.join(map(str, DIMS))}")
+    (known, rows), place = _find(dim)
+    row = {word: i for i, word in enumerate(known)}
+    found = torch.tensor([word in row for word in words], dtype=torch.bool)
+    vectors = torch.zeros(len(words), dim)
+    vectors[found] = torch.from_numpy(rows[[row[word] for word in words if word in row]]).float()
+    print(f"glove: {int(found.sum()):,} of {len(words):,} words have a vector of {dim} numbers, from {place}")
+    return vectors, found
