@@ -9,7 +9,7 @@
 #   LAB_FLAGS, PYTEST_FLAGS, BENCH_FLAGS, PIP_FLAGS   passed on
 
 .DEFAULT_GOAL := help
-.PHONY: help lab install lint test test-full test-chapter test-gpu test-browser bench notebooks text slides book diagrams links clean distclean
+.PHONY: help lab install lint test test-full test-chapter test-gpu test-browser bench notebooks text html slides book diagrams links clean distclean
 
 VENV = .venv
 CONSTRAINTS = constraints.txt
@@ -88,7 +88,7 @@ test-gpu: $(READY) ## run every chapter on a CUDA device with full trainings; fa
 	RNNLIB_QUICK=0 $(settings) $(PY) -m pytest --verbosity=0 $(nbval) --nbval-cell-timeout=1200 $(PYTEST_FLAGS) notebooks
 
 test-browser: $(READY) $(BROWSER_READY) ## drive a real JupyterLab in a real browser (Chromium must be installed)
-	RNNLIB_QUICK=1 OMP_NUM_THREADS=1 $(PY) -m pytest --verbosity=0 -m browser -rs $(PYTEST_FLAGS) tests
+	RNNLIB_QUICK=1 OMP_NUM_THREADS=1 $(PY) -m pytest --verbosity=0 -m browser -s -rs $(PYTEST_FLAGS) tests/test_browser.py
 
 bench: $(READY) ## measure this book's code and d2l's side by side
 	$(PY) -m benchmarks $(BENCH_FLAGS)
@@ -98,6 +98,9 @@ notebooks: $(READY) ## run every chapter, or CHAPTER=02, with full trainings and
 
 text: $(READY) ## write every chapter, or CHAPTER=02, as a script into build/text, to edit it there
 	$(PY) tools/notebooks.py text $(CHAPTER)
+
+html: $(READY) $(BOOK_READY) ## write every chapter, or CHAPTER=02, as a page that needs no kernel and no network: build/html
+	$(PY) tools/export.py $(CHAPTER)
 
 slides: $(READY) $(BOOK_READY) ## cut every chapter, or CHAPTER=02, into slides that need no network: build/slides
 	$(PY) tools/slides.py $(CHAPTER)

@@ -176,4 +176,28 @@ def test_there_are_three_workflows():
 def test_ci_script_runs_the_tests():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert script.startswith("#!/usr/bin/env bash\n")
-    assert "make test" in script.splitlines()[-1]
+    lines = script.splitlines()
+    assert "make test < /dev/null" in lines, "with set -e a failure ends the script"
+    assert any("make test-browser" in line for line in lines)
+
+
+@pytest.mark.skipif(os.name == "nt" or not shutil.which("bash"), reason="a shell script")
+@pytest.mark.parametrize("tests_pass", [True, False])
+def test_ci_script_skips_the_browser_loudly_and_never_hides_a_failure(tmp_path, tests_pass):
+    """On a machine without Chromium and package manager: stand-ins for the commands that the script calls."""
+    for name in ("bash", "dirname", "id", "timeout"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    stand_in = tmp_path / "make"
+    stand_in.write_text(f"#!{shutil.which('bash')}\necho made $@\nexit {0 if tests_pass else 3}\n")
+    stand_in.chmod(0o755)
+    environment = {"PATH": str(tmp_path)}
+    run = subprocess.run([ROOT / ".ci" / "run"], env=environment, capture_output=True, text=True, timeout=60)
+    if tests_pass:
+        assert run.returncode == 0, run.stderr
+        assert "SKIPPED: the browser tests" in run.stdout
+        (tmp_path / "chromium").symlink_to(shutil.which("true"))
+        run = subprocess.run([ROOT / ".ci" / "run"], env=environment, capture_output=True, text=True, timeout=60)
+        assert "made test-browser" in run.stdout and "SKIPPED" not in run.stdout
+    else:
+        assert run.returncode == 3
+        assert "test-browser" not in run.stdout
