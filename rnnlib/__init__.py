@@ -24,8 +24,10 @@ _SUBMODULES = (
     "ngrams",
     "plots",
     "pretrained",
+    "reviews",
     "sampling",
     "scratch",
+    "sentiment",
     "text",
     "training",
 )

@@ -1,8 +1,8 @@
-"""Recurrent networks on ``torch.nn``: a language model and a many-to-one network (built in chapter 4)."""
+"""Recurrent networks on ``torch.nn``: language model, many-to-one (chapter 4), classifier of reviews (chapter 7)."""
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnlib.scratch import ScratchRNN, check_ids, check_sizes, check_state, one_hot
 
@@ -171,6 +171,138 @@ class ManyToOne(nn.Module):
             inputs = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
         _, state = self.rnn(inputs)
         return self.linear(end_state(self.rnn, state))  # (N, num_outputs)
+
+
+class BothWays(nn.Module):
+    """A recurrent layer in both directions over padded rows, which never reads padding.
+
+    What it computes is what ``bidirectional=True`` computes on packed rows. Packing takes the slow way through
+    PyTorch on a CPU, one small step after another; here each row's real steps are turned round, the padding stays
+    behind them, and two plain layers take the fast way (chapter 7 measures both).
+
+    Args:
+        layer_class: ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``.
+        input_size, hidden_size: numbers in an input vector, and hidden units H of each direction.
+    """
+
+    def __init__(self, layer_class, input_size, hidden_size):
+        super().__init__()
+        self.hidden_size, self.bidirectional = hidden_size, True
+        self.ahead, self.back = layer_class(input_size, hidden_size), layer_class(input_size, hidden_size)
+
+    def forward(self, inputs, lengths):
+        """Return outputs (T, N, 2H) for inputs (T, N, D) of which row n has ``lengths[n]`` real steps."""
+        ahead, _ = self.ahead(inputs)
+        back, _ = self.back(flip_padded(inputs, lengths))
+        return torch.cat([ahead, flip_padded(back, lengths)], dim=2)
+
+
+def flip_padded(inputs, lengths):
+    """Turn round the real steps of each row, (T, N, D), and leave the padding after them where it is."""
+    t = torch.arange(len(inputs), device=inputs.device)[:, None]  # (T, 1)
+    source = torch.where(t < lengths, lengths - 1 - t, t)  # (T, N)
+    return inputs[source, torch.arange(inputs.shape[1], device=inputs.device)]
+
+
+def read_padded(rnn_layer, inputs, lengths):
+    """Return the outputs (T, N, directions * H) of a recurrent layer that doesn't read padding.
+
+    Args:
+        rnn_layer: a :class:`BothWays`, or an ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, time first.
+        inputs: (T, N, D).
+        lengths: real steps of each row, (N,).
+    """
+    if isinstance(rnn_layer, BothWays):
+        return rnn_layer(inputs, lengths)
+    if not rnn_layer.bidirectional:
+        return rnn_layer(inputs)[0]  # read from the left, padding comes after everything that counts
+    packed = pack_padded_sequence(inputs, lengths.cpu(), enforce_sorted=False)
+    return pad_packed_sequence(rnn_layer(packed)[0], total_length=len(inputs))[0]
+
+
+def real_steps(outputs, lengths):
+    """Return True where a step is real, False where it is padding, (T, N, 1)."""
+    return (torch.arange(len(outputs), device=outputs.device)[:, None] < lengths)[..., None]
+
+
+def last_state(outputs, lengths):
+    """Read out the state after the last real step, (N, D): of one direction; in two, the backward one has read little.
+
+    Args:
+        outputs: (T, N, D).
+        lengths: real steps, (N,).
+    """
+    return outputs[lengths - 1, torch.arange(len(lengths), device=outputs.device)]
+
+
+def both_ends_state(outputs, lengths):
+    """Read out the state in which each of two directions has read everything, (N, 2H): ``h_n`` of a packed layer."""
+    ahead, _ = last_state(outputs, lengths).chunk(2, dim=1)
+    _, back = outputs[0].chunk(2, dim=1)
+    return torch.cat([ahead, back], dim=1)
+
+
+def mean_state(outputs, lengths):
+    """Read out the mean over the real steps, (N, D)."""
+    return (outputs * real_steps(outputs, lengths)).sum(dim=0) / lengths[:, None]
+
+
+def max_state(outputs, lengths):
+    """Read out the largest value of each unit over the real steps, (N, D)."""
+    return outputs.masked_fill(~real_steps(outputs, lengths), -torch.inf).amax(dim=0)
+
+
+def mean_and_max(outputs, lengths):
+    """Read out mean and maximum side by side, (N, 2D) (Howard and Ruder, 2018)."""
+    return torch.cat([mean_state(outputs, lengths), max_state(outputs, lengths)], dim=1)
+
+
+class DropWords(nn.Module):
+    """In training, replace each id by ``<unk>`` with probability p, so that no single word is relied upon."""
+
+    def __init__(self, p=0.1, unk=0):
+        super().__init__()
+        self.p, self.unk = p, unk
+
+    def forward(self, ids):
+        """Return ids of the same shape; outside training, the same ids."""
+        if not self.training:
+            return ids
+        return ids.masked_fill(torch.rand(ids.shape, device=ids.device) < self.p, self.unk)
+
+
+class SentimentClassifier(nn.Module):
+    """Read a review word by word and answer with one logit: above 0 it is positive.
+
+    Args:
+        embedding: a module that turns ids (T, N) into vectors (T, N, D), such as an ``nn.Embedding``, or
+            ``nn.Sequential(DropWords(), nn.Embedding(...))``.
+        rnn_layer: a :class:`BothWays`, or an ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, time first.
+        readout: turns outputs (T, N, directions * H) and lengths (N,) into one row a review, such as
+            :func:`mean_and_max`, :func:`max_state` or :func:`last_state`.
+        dropout: the probability with which numbers are dropped before the layer and before the answer, in training.
+    """
+
+    def __init__(self, embedding, rnn_layer, readout=mean_and_max, dropout=0.5):
+        super().__init__()
+        self.embedding, self.rnn, self.readout, self.dropout = embedding, rnn_layer, readout, nn.Dropout(dropout)
+        width = num_directions(rnn_layer) * rnn_layer.hidden_size
+        width = readout(torch.zeros(1, 1, width), torch.ones(1, dtype=torch.int64)).shape[1]
+        self.linear = nn.Linear(width, 1)
+
+    def forward(self, ids, lengths=None):
+        """Return logits (N,) for ids (N, T).
+
+        Args:
+            ids: words, padded after their ends.
+            lengths: real words of each review, (N,), each at least 1; all are real by default.
+        """
+        if lengths is None:
+            lengths = torch.full((len(ids),), ids.shape[1])
+        lengths = lengths.to(ids.device)
+        vectors = self.dropout(self.embedding(ids.T))  # (T, N, D)
+        outputs = read_padded(self.rnn, vectors, lengths)  # (T, N, directions * H)
+        return self.linear(self.dropout(self.readout(outputs, lengths))).squeeze(1)  # (N,)
 
 
 def check_layer(rnn_layer):

@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
 from matplotlib.transforms import Affine2D
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; every line also has its own dash or label.
@@ -208,18 +208,40 @@ def draw_landmarks(axes, landmarks):
         )
 
 
-class LiveCurve:
-    """Perplexity by epoch on training and held-out text, redrawn in place while :func:`rnnlib.training.fit` runs.
+class LivePicture:
+    """A figure of a training, redrawn in place: at most twice a second, and always at the end.
 
-    Calling it with a history redraws the picture at most twice a second, and always at the end. With the environment
-    variable ``RNNLIB_LIVE=0`` only the end is drawn.
+    A subclass has ``fig``, ``alt`` and ``draw(history, status)``. With the environment variable ``RNNLIB_LIVE=0`` only
+    the end is drawn.
     """
-
-    alt = "Perplexity by epoch on a log axis: a solid line for the training text, a dashed line for held-out text."
 
     def __init__(self):
         self.picture = None
         self._drawn_at, self._cost = -float("inf"), 0.0
+
+    def __call__(self, history, status, final):
+        """Redraw if it is time to; the signature that ``fit`` reports to."""
+        now = time.perf_counter()
+        live = os.environ.get("RNNLIB_LIVE", "1") != "0"
+        # At least half a second between two pictures, and at most a tenth of the time spent on drawing.
+        if not final and not (live and now - self._drawn_at >= max(0.5, 10 * self._cost)):
+            return
+        self.draw(history, status)
+        if self.picture is None:
+            self.picture = Picture(self.fig, self.alt)
+        else:
+            self.picture.update(self.fig)
+        self._drawn_at = time.perf_counter()
+        self._cost = self._drawn_at - now
+
+
+class LiveCurve(LivePicture):
+    """Perplexity by epoch on training and held-out text, redrawn in place while :func:`rnnlib.training.fit` runs."""
+
+    alt = "Perplexity by epoch on a log axis: a solid line for the training text, a dashed line for held-out text."
+
+    def __init__(self):
+        super().__init__()
         self.fig, self.axes = new_figure(height=4.0)
         (self.train,) = self.axes.plot([], [], color=BLUE, label="training")
         (self.valid,) = self.axes.plot([], [], color=ORANGE, linestyle="--", label="held-out")
@@ -246,20 +268,39 @@ class LiveCurve:
         samples = history.column("sample")[1]
         self.footer.set_text(samples[-1].replace("\n", " ")[:92] if samples else " ")
 
-    def __call__(self, history, status, final):
-        """Redraw if it is time to; the signature that ``fit`` reports to."""
-        now = time.perf_counter()
-        live = os.environ.get("RNNLIB_LIVE", "1") != "0"
-        # At least half a second between two pictures, and at most a tenth of the time spent on drawing.
-        if not final and not (live and now - self._drawn_at >= max(0.5, 10 * self._cost)):
-            return
-        self.draw(history, status)
-        if self.picture is None:
-            self.picture = Picture(self.fig, self.alt)
-        else:
-            self.picture.update(self.fig)
-        self._drawn_at = time.perf_counter()
-        self._cost = self._drawn_at - now
+
+class AccuracyCurve(LivePicture):
+    """Loss and held-out accuracy of a classifier, redrawn while :func:`rnnlib.sentiment.fit_classifier` runs."""
+
+    alt = "Left: loss by epoch, solid for training, dots for held-out reviews. Right: held-out accuracy by epoch."
+
+    def __init__(self):
+        super().__init__()
+        self.fig, (self.losses, self.accuracies) = new_figure(height=3.2, columns=2)
+        (self.train,) = self.losses.plot([], [], color=BLUE, label="training")
+        (self.valid,) = self.losses.plot([], [], "o--", color=ORANGE, label="held-out")
+        (self.accuracy,) = self.accuracies.plot([], [], "o--", color=ORANGE)
+        self.losses.set_ylabel("loss (nats)")
+        self.losses.legend(loc="upper right", bbox_to_anchor=(1.0, 1.0))
+        self.accuracies.set_ylabel("held-out accuracy")
+        self.accuracies.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        for axes in (self.losses, self.accuracies):
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    def draw(self, history, status):
+        """Put the progress into the figure's lines; the number of artists stays the same."""
+        columns = {"loss": self.train, "valid_loss": self.valid, "accuracy": self.accuracy}
+        for key, line in columns.items():
+            line.set_data(*history.column(key))
+        epochs = math.ceil(history[-1]["epoch"]) if history else 1
+        highest = max([0.75, *history.column("loss")[1]])
+        self.losses.set_ylim(0, min(highest, 2) * 1.05)
+        lowest = min([0.8, *history.column("accuracy")[1]])
+        self.accuracies.set_ylim(math.floor(20 * lowest) / 20, 1.0)
+        for axes in (self.losses, self.accuracies):
+            axes.set_xlim(0, epochs * 1.05)
+        self.fig.suptitle(status, fontsize=10, x=0.02, ha="left")
 
 
 class TextReport:
@@ -287,13 +328,13 @@ class TextReport:
             self._printed_at, self._width = now, len(status)
 
 
-def live_report():
-    """Return the live curve in Jupyter and the line of text elsewhere."""
+def live_report(picture=LiveCurve):
+    """Return a new live picture in Jupyter and the line of text elsewhere."""
     with contextlib.suppress(ImportError):
         from IPython import get_ipython
 
         if hasattr(get_ipython(), "kernel"):
-            return LiveCurve()
+            return picture()
     return TextReport()
 
 
@@ -301,6 +342,14 @@ def curve_figure(history):
     """Return a Figure of a :class:`rnnlib.training.History`: perplexity by epoch, with its landmarks."""
     curve = LiveCurve()
     curve.draw(history, curve_title(history))
+    return curve.fig
+
+
+def accuracy_figure(progress):
+    """Return a Figure of a :class:`rnnlib.sentiment.Progress`: loss and held-out accuracy by epoch."""
+    curve = AccuracyCurve()
+    best = progress.best if progress.column("accuracy")[1] else None
+    curve.draw(progress, f"best held-out accuracy {best['accuracy']:.1%} at epoch {best['epoch']:.0f}" if best else "")
     return curve.fig
 
 

@@ -1,0 +1,140 @@
+"""From reviews to minibatches: words, vocabulary, truncation, padding, buckets of like length (built in chapter 7)."""
+
+import collections
+import re
+
+import torch
+
+from rnnlib.scratch import check_sizes
+from rnnlib.text import Vocab
+
+UNK, PAD = 0, 1  # ids in every vocabulary of reviews: two, or padding would be read as an unknown word
+
+# A word, a part of a contraction as GloVe's authors cut it (do|n't, it|'s, we|'ll), a run of dots, or another sign.
+TOKEN = re.compile(r"[^\W\d_]+(?=n't)|n't|'(?:s|m|re|ve|ll|d)\b|\w+|\.{2,}|[^\w\s]")
+
+
+def tokenize_review(text):
+    """Cut a review into lower-case words and signs; line breaks in HTML, ``<br />``, count as white space.
+
+    >>> tokenize_review("It's GOOD,<br />isn't it?")
+    ['it', "'s", 'good', ',', 'is', "n't", 'it', '?']
+    """
+    return TOKEN.findall(text.replace("<br />", " ").replace("’", "'").lower())
+
+
+def review_vocab(texts, size=25_000):
+    """Return a Vocab of the most frequent words of many texts, with ``<unk>`` as id 0 and ``<pad>`` as id 1.
+
+    Args:
+        texts: an iterable of reviews as they were written; training reviews alone, or the test leaks into the ids.
+        size: number of ids, the two reserved ones included.
+    """
+    check_sizes(size=size)
+    counts = collections.Counter()
+    for text in texts:
+        counts.update(tokenize_review(text))
+    return Vocab([word for word, _ in counts.most_common(size - 2)], reserved=("<pad>",))
+
+
+def encode(text, vocab):
+    """Return the ids of a review's words, a 1-D tensor; a review without words becomes one ``<unk>``."""
+    return torch.tensor(vocab[tokenize_review(text)] or [UNK])
+
+
+def head(ids, length):
+    """Keep the first words of a review."""
+    return ids[:length]
+
+
+def tail(ids, length):
+    """Keep the last words of a review, where most reviewers give their verdict."""
+    return ids[-length:]
+
+
+def both_ends(ids, length):
+    """Keep the first quarter of the length from the beginning of a review, the rest from its end."""
+    first = length // 4
+    return ids if len(ids) <= length else torch.cat([ids[:first], ids[first - length :]])
+
+
+def pad(rows, length=0):
+    """Put rows of unlike length into one tensor, ``<pad>`` after their ends.
+
+    Args:
+        rows: N tensors of ids, each with at least one.
+        length: pad further, to this length at least.
+
+    Returns:
+        ids (N, T) and lengths (N,).
+    """
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.full((len(rows), max(length, int(lengths.max()))), PAD)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+    return ids, lengths
+
+
+class Buckets:
+    """Minibatches of reviews of like length, in a new order at every pass, so that little of a batch is padding.
+
+    Every pass shuffles all reviews, sorts each stretch of fifty batches by length, cuts it into batches and shuffles
+    these. It yields ids (N, T), lengths (N,) and labels (N,).
+
+    Args:
+        rows: encoded reviews, 1-D tensors of ids.
+        labels: 0 or 1 for each.
+        batch_size: reviews N in a batch; the last one of a pass may have fewer.
+        seed: of the order.
+
+    Raises:
+        ValueError: for no reviews at all, or another number of labels.
+    """
+
+    stretch = 50
+
+    def __init__(self, rows, labels, batch_size, seed=0):
+        check_sizes(batch_size=batch_size)
+        if not rows or len(rows) != len(labels):
+            raise ValueError(f"{len(rows)} reviews and {len(labels)} labels: give one label for each, at least one")
+        self.rows, self.labels = list(rows), torch.as_tensor(labels)
+        self.batch_size = batch_size
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self):
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self):
+        order = torch.randperm(len(self.rows), generator=self._generator).tolist()
+        batches = []
+        for start in range(0, len(order), self.stretch * self.batch_size):
+            chunk = sorted(order[start : start + self.stretch * self.batch_size], key=lambda i: len(self.rows[i]))
+            batches += [chunk[i : i + self.batch_size] for i in range(0, len(chunk), self.batch_size)]
+        for i in torch.randperm(len(batches), generator=self._generator).tolist():
+            yield *pad([self.rows[j] for j in batches[i]]), self.labels[batches[i]]
+
+
+def split_by_movie(reviews, num_valid=1250):
+    """Split reviews so that no movie is on both sides: reviews of one movie have neighbouring ids.
+
+    A random split shares movies between its sides, and the names in them give the label away; so held-out accuracy
+    would be 1 to 3 points too high.
+
+    Args:
+        reviews: sorted by label and id, as :func:`rnnlib.data.load_imdb` returns them.
+        num_valid: reviews of each class to hold out, those with the highest ids.
+
+    Returns:
+        Two lists of reviews, for training and for validation.
+
+    Raises:
+        ValueError: if a class has no more reviews than are to be held out.
+    """
+    train, valid = [], []
+    for label in (0, 1):
+        group = [review for review in reviews if review.label == label]
+        if not 0 < num_valid < len(group):
+            raise ValueError(f"num_valid={num_valid} must be between 1 and {len(group) - 1}, the reviews of a class")
+        train += group[:-num_valid]
+        valid += group[-num_valid:]
+    return train, valid
