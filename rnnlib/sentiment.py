@@ -68,7 +68,12 @@ def accuracy(logits, labels):
     return float(((logits > 0) == torch.as_tensor(labels).bool()).double().mean())
 
 
-def train_steps(model, batches, optimizer, scheduler=None, clip=1.0):
+def classification_loss(model, ids, lengths, labels):
+    """Return the mean cross-entropy of a classifier in nats, for ids (N, T), lengths (N,) and labels (N,)."""
+    return F.binary_cross_entropy_with_logits(model(ids, lengths), labels.float())
+
+
+def train_steps(model, batches, optimizer, scheduler=None, clip=1.0, loss=classification_loss):
     """Train on minibatches of ids, lengths and labels, and yield the loss of each in nats.
 
     Args:
@@ -76,37 +81,39 @@ def train_steps(model, batches, optimizer, scheduler=None, clip=1.0):
         batches: yields ids (N, T), lengths (N,) and labels (N,).
         optimizer, scheduler: both stepped after every minibatch.
         clip: the largest gradient norm to allow.
+        loss: ``loss(model, ids, lengths, labels)`` gives what is to become small.
 
     Raises:
         Diverged: when the gradient is no longer finite; the parameters keep their last finite values.
     """
     device = next(model.parameters()).device
     for ids, lengths, labels in batches:
-        loss = F.binary_cross_entropy_with_logits(model(ids.to(device), lengths), labels.float().to(device))
+        value = loss(model, ids.to(device), lengths.to(device), labels.to(device))
         optimizer.zero_grad()
-        loss.backward()
+        value.backward()
         norm = clip_gradients(model.parameters(), clip)
         if not torch.isfinite(norm):
-            raise Diverged(f"the loss is {float(loss.detach()):.3g}, the gradient {norm}")
+            raise Diverged(f"the loss is {float(value.detach()):.3g}, the gradient {norm}")
         optimizer.step()
         if scheduler is not None:
             scheduler.step()
-        yield float(loss.detach())
+        yield float(value.detach())
 
 
-def fit_classifier(model, batches, epochs, optimizer, valid=None, scheduler=None, clip=1.0, rounds=10, report=None):
+def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, report=None, **options):
     """Train a classifier, watch it live, and keep the weights of the epoch that was best on held-out reviews.
 
     The kernel's stop button ends it; the model is then the best so far.
 
     Args:
-        model, batches, optimizer, scheduler, clip: as in :func:`train_steps`; ``len(batches)`` is the number of
-            minibatches in an epoch.
+        model, batches, optimizer: as in :func:`train_steps`; ``len(batches)`` is the number of minibatches in an
+            epoch.
         epochs: passes over the batches.
         valid: held-out rows and labels, measured after every epoch.
         rounds: how often an epoch reports.
         report: called as ``report(progress, status, final)``; by default the live curve in Jupyter and a line of text
             elsewhere.
+        **options: ``scheduler``, ``clip`` and ``loss``, for :func:`train_steps`.
 
     Returns:
         Progress: one dict a round; ``.plot()`` draws it again.
@@ -127,8 +134,8 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, scheduler=None
         for epoch in range(epochs):
             model.train()
             losses = []
-            for done, loss in enumerate(train_steps(model, batches, optimizer, scheduler, clip), start=1):
-                losses.append(loss)
+            for done, value in enumerate(train_steps(model, batches, optimizer, **options), start=1):
+                losses.append(value)
                 if done % every and done < len(batches):
                     continue
                 row = {"epoch": epoch + done / len(batches), "loss": sum(losses) / len(losses)}
@@ -174,6 +181,44 @@ def progress_line(progress, epochs):
     if left:
         parts.append(f"ETA {int(left) // 60}:{int(left) % 60:02d} · ■ stops")
     return " · ".join(parts)
+
+
+def new_classifier(vocab_size, num_hiddens=64, embed_size=100, drop_words=0.1, **options):
+    """Make a classifier on an LSTM in both directions, as the recipes of chapter 7 begin.
+
+    Args:
+        vocab_size, embed_size: V and D of the embedding, whose numbers start small.
+        num_hiddens: units H of each direction; their forget gates start open (chapter 5).
+        drop_words: the probability with which a word is replaced by ``<unk>``, in training.
+        **options: ``readout`` and ``dropout`` of :class:`rnnlib.models.SentimentClassifier`.
+    """
+    embedding = nn.Embedding(vocab_size, embed_size)
+    nn.init.normal_(embedding.weight, std=0.1)
+    layer = models.BothWays(nn.LSTM, embed_size, num_hiddens)
+    for direction in (layer.ahead, layer.back):
+        nn.init.ones_(direction.bias_ih_l0.data[num_hiddens : 2 * num_hiddens])
+    return models.SentimentClassifier(nn.Sequential(models.DropWords(drop_words), embedding), layer, **options)
+
+
+def new_optimizer(model, num_steps, lr=3e-3, embedding_lr=None):
+    """Return AdamW and a schedule: the learning rate rises for 15 % of the minibatches and falls to 0 in the rest.
+
+    Args:
+        model: has an ``embedding``, which may learn at a rate of its own.
+        num_steps: minibatches in the whole training.
+        lr, embedding_lr: the highest learning rates, by default the same.
+    """
+    words = list(model.embedding.parameters())
+    others = [p for p in model.parameters() if all(p is not word for word in words)]
+    optimizer = torch.optim.AdamW([{"params": words}, {"params": others}], lr=lr, weight_decay=0.0)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        [embedding_lr or lr, lr],
+        total_steps=num_steps,
+        pct_start=0.15,
+        anneal_strategy="linear",
+        cycle_momentum=False,
+    )
 
 
 def chunks(rows, length):
@@ -223,3 +268,32 @@ class TwoLanguageModels(nn.Module):
         wrong = wrong - (self.num_noise * self.noise[others]).log()
         wrong = wrong.masked_fill(targets[:, None] == others, -torch.inf)
         return (torch.logsumexp(torch.cat([right[:, None], wrong], dim=1), dim=1) - right).mean()
+
+
+def language_loss(model, ids, lengths, labels):
+    """Return the loss of :class:`TwoLanguageModels`; the labels are not read."""
+    return model(ids, lengths)
+
+
+def pretrain(classifier, rows, epochs, length=128, batch_size=64, lr=3e-3, seed=0, report=None):
+    """Train the embedding and the layer of a classifier as two language models (Dai and Le, 2015), without any label.
+
+    Args:
+        classifier: as :func:`new_classifier` makes it.
+        rows: encoded reviews, whole ones, without labels.
+        epochs: passes over them.
+        length, batch_size: the reviews are cut into pieces of so many words, and so many pieces make a batch.
+        lr: the highest learning rate of Adam.
+        seed: of the order.
+        report: as in :func:`fit_classifier`.
+
+    Returns:
+        Progress: the loss in nats a word is measured against noise words, so it is no perplexity.
+    """
+    embedding = classifier.embedding[-1]
+    counts = torch.bincount(torch.cat(list(rows)), minlength=embedding.num_embeddings)
+    pair = TwoLanguageModels(embedding, classifier.rnn, counts).to(embedding.weight.device)
+    pieces = chunks(rows, length)
+    batches = reviews.Buckets(pieces, torch.zeros(len(pieces)), batch_size, seed)
+    optimizer, scheduler = new_optimizer(pair, epochs * len(batches), lr)
+    return fit_classifier(pair, batches, epochs, optimizer, report=report, scheduler=scheduler, loss=language_loss)
