@@ -23,7 +23,7 @@ def tfidf_regression(max_words=1):
     from sklearn.pipeline import make_pipeline
 
     return make_pipeline(
-        bag_of_words(max_words, sublinear_tf=True), LogisticRegression(C=10, solver="liblinear", max_iter=1000)
+        bag_of_words(max_words, sublinear_tf=True), LogisticRegression(C=2, solver="liblinear", max_iter=1000)
     )
 
 

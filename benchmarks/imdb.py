@@ -1,0 +1,219 @@
+"""Chapter 7's runs on the 50,000 reviews, each recorded in benchmarks/results/imdb.json.
+
+    python -m benchmarks.imdb                       all of them, about two hours on one thread
+    python -m benchmarks.imdb ten_minutes padding   some of them; the rows of the others stay as they are
+
+The last 1,250 ids of each class of the training half are held out: they choose the epoch and every setting. The test
+half is read by finished models alone. Minutes are CPU minutes on one thread, with loading and encoding left out.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import rnnlib
+from benchmarks import record
+from rnnlib import baselines, data, models, reviews, sentiment
+
+SCORES = Path(__file__).resolve().parent.parent / "build" / "imdb"  # logits on held-out and test reviews, by run
+SEEDS = (0, 1, 2)
+LENGTH = 400  # words kept of a review, its last
+
+
+class Halves:
+    """The reviews: training part, held-out part and official test half, as texts, ids and labels."""
+
+    def __init__(self):
+        train, test = data.load_imdb("train"), data.load_imdb("test")
+        if len(train) + len(test) != 50_000:
+            sys.exit("The official 50,000 reviews are not all here; the lines above say why.")
+        train, valid = reviews.split_by_movie(train)
+        self.parts = {"train": train, "valid": valid, "test": test}
+        started = time.process_time()
+        self.vocab = reviews.review_vocab(review.text for review in train)
+        self.rows = {
+            part: [reviews.encode(review.text, self.vocab) for review in self.parts[part]] for part in self.parts
+        }
+        self.encoding_seconds = time.process_time() - started
+
+    def labels(self, part):
+        return torch.tensor([review.label for review in self.parts[part]])
+
+    def texts(self, part):
+        return [review.text for review in self.parts[part]]
+
+    def tails(self, part, keep=reviews.tail, length=LENGTH):
+        return [keep(row, length) for row in self.rows[part]]
+
+
+def scored(halves, name, model, **cut):
+    """Return accuracies of a model on the held-out and the test reviews, and keep its logits."""
+    return judged(
+        halves, name, {part: sentiment.logits(model, halves.tails(part, **cut)) for part in ("valid", "test")}
+    )
+
+
+def judged(halves, name, logits):
+    """Return the accuracies of logits on the held-out and the test reviews, and keep them."""
+    SCORES.mkdir(parents=True, exist_ok=True)
+    torch.save(logits, SCORES / f"{name}.pt")
+    return {part: round(100 * sentiment.accuracy(logits[part], halves.labels(part)), 2) for part in logits}
+
+
+def train(halves, model, epochs=3, lr=3e-3, seed=0, embedding_lr=None, **cut):
+    """Train a classifier on the training part with the recipe of the chapter; return the CPU minutes."""
+    started = time.process_time()
+    batches = reviews.Buckets(halves.tails("train", **cut), halves.labels("train"), 64, seed)
+    optimizer, scheduler = sentiment.new_optimizer(model, epochs * len(batches), lr, embedding_lr)
+    valid = halves.tails("valid", **cut), halves.labels("valid")
+    sentiment.fit_classifier(model, batches, epochs, optimizer, valid, scheduler=scheduler)
+    return round((time.process_time() - started) / 60, 2)
+
+
+def count_models(halves):
+    """The models without a network."""
+    for name, model in {
+        "words": baselines.tfidf_regression(1),
+        "words and pairs": baselines.tfidf_regression(2),
+        "words and pairs, naive Bayes": baselines.NaiveBayesRegression(),
+    }.items():
+        started = time.process_time()
+        model.fit(halves.texts("train"), halves.labels("train").numpy())
+        logits = {part: torch.tensor(model.decision_function(halves.texts(part))) for part in ("valid", "test")}
+        minutes = round((time.process_time() - started) / 60, 2)
+        yield {"run": name, **judged(halves, name, logits), "minutes": minutes}
+
+
+def ten_minutes(halves):
+    """The recipe of the chapter, with three seeds."""
+    for seed in SEEDS:
+        rnnlib.setup(seed)
+        model = sentiment.new_classifier(len(halves.vocab))
+        minutes = train(halves, model, seed=seed)
+        yield {"run": "ten minutes", "seed": seed, **scored(halves, f"ten_minutes_{seed}", model), "minutes": minutes}
+
+
+class ReadPadding(nn.Module):
+    """The classic bug: padding after the reviews is read, and the last output is read out."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids, lengths):
+        """Return logits (N,), as if every review of the minibatch were as long as the longest."""
+        return self.model(ids)
+
+
+def padding(halves):
+    """One LSTM from left to right with each read-out, trained for two epochs on the last 200 words."""
+    cut = {"length": 200}
+    readouts = {
+        "last state": models.last_state,
+        "mean": models.mean_state,
+        "maximum": models.max_state,
+        "mean and maximum": models.mean_and_max,
+    }
+    for name, readout in readouts.items():
+        for wrap in (lambda model: model, ReadPadding):
+            if wrap is ReadPadding and readout is not models.last_state:
+                continue
+            rnnlib.setup(0)
+            embedding = nn.Sequential(models.DropWords(), nn.Embedding(len(halves.vocab), 100))
+            nn.init.normal_(embedding[-1].weight, std=0.1)
+            inner = models.SentimentClassifier(embedding, nn.LSTM(100, 64), readout)
+            nn.init.ones_(inner.rnn.bias_ih_l0.data[64:128])
+            model = wrap(inner)
+            model.embedding = inner.embedding
+            minutes = train(halves, model, epochs=2, **cut)
+            run = f"{name}, {'after the padding' if wrap is ReadPadding else 'padding left out'}"
+            yield {"run": run, **scored(halves, run, model, **cut), "minutes": minutes}
+
+
+def words_kept(halves):
+    """The recipe with other parts of a review, one seed."""
+    for name, keep in {"first": reviews.head, "last": reviews.tail, "both ends": reviews.both_ends}.items():
+        rnnlib.setup(0)
+        model = sentiment.new_classifier(len(halves.vocab))
+        cut = {"keep": keep, "length": 200}
+        minutes = train(halves, model, epochs=2, **cut)
+        yield {"run": f"200 words, {name}", **scored(halves, f"kept_{name}", model, **cut), "minutes": minutes}
+
+
+def classic(halves):
+    """What a batch of the classic tutorial costs: two LSTM layers of 256 in both directions, packed, 250 words."""
+    rnnlib.setup(0)
+    embedding = nn.Embedding(len(halves.vocab), 100)
+    layer = nn.LSTM(100, 256, num_layers=2, bidirectional=True, dropout=0.5)
+    model = models.SentimentClassifier(embedding, layer, models.both_ends_state)
+    optimizer, _ = sentiment.new_optimizer(model, 10)
+    batches = reviews.Buckets(halves.tails("train", length=250), halves.labels("train"), 64)
+    started, steps = time.process_time(), 4
+    for done, _ in enumerate(sentiment.train_steps(model, batches, optimizer), start=1):
+        if done == steps:
+            break
+    minutes = (time.process_time() - started) / steps * len(batches) / 60
+    yield {"run": "classic, one epoch (from four batches)", "minutes": round(minutes, 1)}
+
+
+def best(halves):
+    """Pretraining on the training reviews, then the recipe from there with three seeds, averaged."""
+    rnnlib.setup(0)
+    pretrained = sentiment.new_classifier(len(halves.vocab), num_hiddens=128)
+    started = time.process_time()
+    sentiment.pretrain(pretrained, halves.rows["train"], epochs=3)
+    yield {"run": "pretraining", "minutes": round((time.process_time() - started) / 60, 2)}
+    for seed in SEEDS:
+        rnnlib.setup(seed)
+        model = sentiment.new_classifier(len(halves.vocab), num_hiddens=128)
+        model.embedding.load_state_dict(pretrained.embedding.state_dict())
+        model.rnn.load_state_dict(pretrained.rnn.state_dict())
+        minutes = train(halves, model, seed=seed)
+        yield {"run": "pretrained", "seed": seed, **scored(halves, f"pretrained_{seed}", model), "minutes": minutes}
+
+
+def together(halves):
+    """Averages of the runs above, and a sum with naive Bayes whose weight the held-out reviews choose."""
+    kept = {path.stem: torch.load(path) for path in SCORES.glob("*.pt")}
+
+    def mean(names):
+        return {part: torch.stack([kept[name][part] for name in names]).mean(dim=0) for part in ("valid", "test")}
+
+    for run in ("ten_minutes", "pretrained"):
+        logits = mean([f"{run}_{seed}" for seed in SEEDS])
+        yield {"run": f"{run.replace('_', ' ')}, three averaged", **judged(halves, f"{run}_mean", logits)}
+        counts = kept["words and pairs, naive Bayes"]
+        weights = [step / 10 for step in range(1, 31)]
+        right = {w: sentiment.accuracy(logits["valid"] + w * counts["valid"], halves.labels("valid")) for w in weights}
+        weight = max(right, key=right.get)
+        total = {part: logits[part] + weight * counts[part] for part in logits}
+        row = judged(halves, f"{run}_and_counts", total)
+        yield {"run": f"{run.replace('_', ' ')}, averaged, plus naive Bayes", **row, "weight": weight}
+
+
+RUNS = (count_models, ten_minutes, padding, words_kept, classic, best, together)
+
+
+def main(names):
+    """Run the groups with these names, all by default, and put their rows in the place of older ones."""
+    known = {run.__name__: run for run in RUNS}
+    if unknown := set(names) - set(known):
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
+    halves = Halves()
+    for name in names or known:
+        new = []
+        for row in known[name](halves):
+            new.append({"group": name, **row})
+            print(json.dumps(new[-1]), flush=True)
+        path = record.RESULTS / "imdb.json"
+        rows = json.loads(path.read_text())["rows"] if path.exists() else []
+        rows = [row for row in rows if row["group"] != name] + new
+        record.write("imdb", sorted(rows, key=lambda row: list(known).index(row["group"])))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
