@@ -56,7 +56,8 @@ def conda():
         if isinstance(line, str):
             name, _, specifier = line.partition(" ")
             assert name not in ranges, f"environment.yml names {name} twice"
-            ranges[name] = SpecifierSet(specifier)
+            # conda's =3.11 is any 3.11
+            ranges[name] = SpecifierSet(re.sub(r"^=(\d[\d.]*)$", r"==\1.*", specifier))
     return ranges, pip
 
 
@@ -65,9 +66,17 @@ def test_environment_yml_agrees_with_pyproject():
     pip = [Requirement(line) for line in pip if line != "-e ."]
     found = ranges | {requirement.name: requirement.specifier for requirement in pip}
     wanted = {CONDA_NAME.get(r.name, r.name): r.specifier for r in requirements("lab", "d2l", "test")}
-    wanted["python"] = SpecifierSet(PROJECT["project"]["requires-python"])
     assert set(found) == set(wanted) | CONDA_ALONE
     assert {name: specifier for name, specifier in found.items() if name in wanted} == wanted
+
+
+def test_repo2docker_finds_one_version_of_python():
+    """It reads `python =3.11` alone; without it, it would take a Python that is too old for the book."""
+    line = re.search(r"^  - python =(\d\.\d+)$", (ROOT / "environment.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert SpecifierSet(PROJECT["project"]["requires-python"]).contains(line.group(1))
+    after = ROOT / "postBuild"
+    assert os.access(after, os.X_OK)
+    assert "python -m rnnlib.data" in after.read_text(encoding="utf-8")
 
 
 def test_environment_yml_installs_rnnlib_itself_from_conda_forge_alone():
