@@ -1,4 +1,4 @@
-"""Draw the chapters' diagrams once, for pages that can't run mermaid: `make diagrams`.
+"""Draw the diagrams of chapters and guides once, for pages that can't run mermaid: `make diagrams`.
 
 JupyterLab draws a mermaid block from its text. The book and the slides take a picture of it from docs/diagrams,
 named for a fingerprint of the text, so that an outdated picture is never shown: a missing one stops the build.
@@ -56,8 +56,10 @@ def in_words(source):
 
 
 def sources():
-    """Return the texts of all diagrams in the chapters."""
+    """Return the texts of all diagrams in the chapters and guides."""
     found = []
+    for path in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
+        found += FENCE.findall(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "markdown":
@@ -116,7 +118,7 @@ def save(address, path):
 
 
 def main():
-    """Draw what is missing and remove what no chapter shows any more."""
+    """Draw what is missing and remove what no page shows any more."""
     wanted = {picture(source): source for source in sources()}
     missing = [source for path, source in wanted.items() if not path.exists()]
     if missing:
@@ -124,7 +126,7 @@ def main():
     for path in FOLDER.glob("*.svg"):
         if path not in wanted:
             path.unlink()
-            print(f"{path.relative_to(ROOT)}: removed, no chapter shows it")
+            print(f"{path.relative_to(ROOT)}: removed, no page shows it")
 
 
 if __name__ == "__main__":

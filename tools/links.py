@@ -12,6 +12,11 @@ ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["book"]
 
 
+def anchor(title):
+    """Return the anchor of a heading as JupyterLab makes it, so that one link fits the book, too."""
+    return title.replace(" ", "-")
+
+
 def links(chapter, repository=SETTINGS["repository"], branch=SETTINGS["branch"], hub=""):
     """Return {place: address} that open a chapter, for the places that the settings allow.
 

@@ -1,0 +1,104 @@
+"""How Sphinx makes one site of the chapters, the guides and the reference: `make book`.
+
+The source folder is the repository, so that links between chapters, guides and files are the same here and there.
+Nothing is executed: the pages show the outputs that the chapters store.
+"""
+
+import sys
+import tomllib
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+import diagrams  # noqa: E402
+from links import links  # noqa: E402
+
+project = "Recurrent neural networks, live"
+author = "the authors of the course"
+release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+language = "en"
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline"]
+root_doc = "docs/index"
+include_patterns = ["docs/*.md", "notebooks/*.ipynb", "CONTRIBUTING.md"]
+exclude_patterns = ["build", ".*", "**/.*"]
+
+nb_execution_mode = "off"
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 4
+myst_heading_slug_func = "links.anchor"
+myst_fence_as_directive = ["mermaid"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+# `set` comes from matplotlib, on every figure; a package shows what it defines, not what it gathers
+autodoc_default_options = {"members": True, "exclude-members": "set", "ignore-module-all": True}
+
+html_theme = "furo"
+html_title = project
+html_static_path = ["_static"]
+html_extra_path = ["site"]  # the front door, which leads here
+html_css_files = ["book.css"]
+html_show_copyright = False
+
+
+class Mermaid(Directive):
+    """The picture of a diagram in place of its text."""
+
+    has_content = True
+
+    def run(self):
+        """Return the image."""
+        source = "\n".join(self.content)
+        path = diagrams.picture(source)
+        if not path.exists():
+            raise self.error("no picture of this diagram: run `make diagrams`")
+        return [nodes.image(uri=f"/{path.relative_to(ROOT).as_posix()}", alt=diagrams.in_words(source))]
+
+
+class AltText(SphinxPostTransform):
+    """The text that a figure carries for readers who can't see it becomes the picture's alternative text."""
+
+    default_priority = 1  # before myst-nb keeps only one of the forms of an output
+
+    def run(self, **kwargs):
+        """Look at every output of a page."""
+        for bundle in self.document.findall(nodes.container):
+            if bundle.get("nb_element") != "mime_bundle":
+                continue
+            forms = {form.get("mime_type"): form for form in bundle.children}
+            if {"image/png", "text/plain"} <= set(forms):
+                for image in forms["image/png"].findall(nodes.image):
+                    image["alt"] = forms["text/plain"].astext().strip()
+
+
+def list_modules(app, docname, content):
+    """Write the reference page: every module of the package, as its docstrings describe it."""
+    if docname == "docs/reference":
+        for path in sorted((ROOT / "rnnlib").rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            exercises = name.startswith("rnnlib.check.") and name != "rnnlib.check.frame"  # they hold the solutions
+            if name != "rnnlib.corpora" and not exercises:
+                content[0] += f"\n## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
+
+
+def offer_other_places(app, pagename, templatename, context, doctree):
+    """Put links to Binder and Colab above a chapter, once the repository's address is filled in."""
+    if pagename.startswith("notebooks/"):
+        found = links(pagename.removeprefix("notebooks/"))
+        anchors = " · ".join(f'<a href="{address}">Open on {place}</a>' for place, address in found.items())
+        if anchors:
+            context["body"] = f'<p class="elsewhere">{anchors}</p>' + context["body"]
+
+
+def setup(app):
+    """Register what this book adds to Sphinx."""
+    app.add_directive("mermaid", Mermaid)
+    app.add_post_transform(AltText)
+    app.connect("source-read", list_modules)
+    app.connect("html-page-context", offer_other_places)
