@@ -18,6 +18,7 @@ _SUBMODULES = (
     "data",
     "directions",
     "explore",
+    "fast",
     "gradients",
     "memory",
     "models",
