@@ -213,7 +213,7 @@ def _invented(split: str) -> Found:
 
 
 def _halves() -> dict[str, Found]:
-    """Find both halves at once, so that they always fit: no review of one is in the other."""
+    """Find both halves at once, so that they always fit: what stands in for "test" is never in "train"."""
     found = {split: _from_file(split) for split in HALVES}
     if not all(found.values()):
         found = _from_archive() or found

@@ -14,6 +14,7 @@ matplotlib.use("Agg")  # not by MPLBACKEND: the kernels of the notebooks need th
 import numpy as np
 import pytest
 import torch
+from local_server import cache, server  # noqa: F401
 
 torch.set_num_threads(1)
 
