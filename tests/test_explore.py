@@ -1,8 +1,12 @@
 """Every explorer in the catalogue is driven through its controls, as a reader would."""
 
+import gc
+
 import ipywidgets as widgets
 import matplotlib.image
+import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from rnnlib import explore, plots
@@ -129,6 +133,29 @@ def test_moving_a_slider_redraws_picture_and_sentence(page):
     assert len(page.shown) == 3, "a redraw replaces; it never adds to the page"
 
 
+def living_figures():
+    gc.collect()
+    return sum(issubclass(type(thing), Figure) for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "HiddenSizeLab"])
+def test_use_leaves_nothing_behind(name, page):
+    """However often a slider moves, the page holds one picture of as many artists, and no figure stays in memory."""
+    explorer_class, arguments = explore.catalogue()[name]
+    explorer = explorer_class(**arguments)
+    explorer.show()
+    values = explorer.values()
+    artists = len(explorer.figure().findobj())
+    control = next(c for c in explorer.controls.values() if not isinstance(c, widgets.Text))
+    figures = living_figures()
+    for value in [*extremes(control), *extremes(control), control.value]:
+        control.value = value
+    assert explorer.values() == values
+    assert len(explorer.figure().findobj()) == artists
+    assert living_figures() <= figures
+    assert len(page.shown) == 3
+
+
 def test_preset_redraws_once(page):
     explorer_class, arguments = explore.catalogue()["PerplexityRuler"]
     ruler = explorer_class(**arguments)
@@ -202,13 +229,77 @@ def test_temperature_desk_by_hand(explorers):
     desk = explorers["TemperatureDesk"]
     kept = desk.logits
     try:
-        import torch
-
         desk.logits = torch.log(torch.tensor([0.5, 0.25, 0.15, 0.07, 0.03]))
         found = [round(desk.measure(t, 5, 1)["choices"], 1) for t in (0.5, 1.0, 3.0)]
     finally:
         desk.logits = kept
     assert found == [2.2, 3.6, 4.8]
+
+
+def heights(axes):
+    return [bar.get_height() for bar in axes.patches]
+
+
+def test_temperature_desk_draws_the_model_and_what_is_drawn_from(explorers):
+    desk = explorers["TemperatureDesk"]
+    data = desk.measure(0.5, 3, 1)
+    assert data["drawn"].count_nonzero() == 3
+    p = data["model"].topk(3).values ** 2  # T = 0.5
+    assert data["drawn"].topk(3).values.tolist() == pytest.approx((p / p.sum()).tolist(), rel=1e-5)
+    axes = desk.draw(data).axes[0]
+    top = data["model"].topk(12)
+    assert heights(axes) == pytest.approx([*top.values.tolist(), *data["drawn"][top.indices].tolist()])
+    names = [label.get_text().replace("space", " ") for label in axes.get_xticklabels()]
+    assert names == desk.vocab.decode(top.indices)
+
+
+def test_unroll_stepper_reads_like_the_model(explorers):
+    stepper = explorers["UnrollStepper"]
+    data = stepper.measure("the time", 0)
+    ids = torch.tensor([stepper.vocab[list("the time")]])
+    with torch.no_grad():
+        logits, state = stepper.model(ids)  # (T, V)
+    assert torch.allclose(data["states"][-1], state[0], atol=1e-6)
+    bits = torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:], reduction="none") / np.log(2)
+    assert torch.allclose(data["bits"], bits, atol=1e-5)
+    assert data["guesses"] == stepper.vocab.decode(logits.argmax(1))
+
+
+def test_unroll_stepper_forgets_at_the_reset(explorers):
+    stepper = explorers["UnrollStepper"]
+    whole, rest = stepper.measure("the time", 5), stepper.measure("time", 0)
+    assert torch.allclose(whole["states"][4:], rest["states"], atol=1e-6)
+    assert torch.allclose(whole["bits"][4:], rest["bits"], atol=1e-5)
+    assert torch.equal(whole["states"][:4], stepper.measure("the time", 0)["states"][:4])
+    assert whole["undisturbed_bits"].tolist() == stepper.measure("the time", 0)["bits"].tolist()
+    assert "The state was reset before character 5" in stepper.describe(whole)
+    assert stepper.measure("the time", 12)["reset_at"] == 0, "the text ends before that"
+
+
+def test_unroll_stepper_draws_states_and_bits(explorers):
+    stepper = explorers["UnrollStepper"]
+    data = stepper.measure("the time", 3)
+    heat, cost = stepper.draw(data).axes
+    assert np.array_equal(heat.images[0].get_array(), data["states"][:, :12].T.numpy())
+    assert heights(cost) == pytest.approx(data["bits"].tolist())
+    assert [line.get_xdata()[0] for line in heat.lines] == [1.5], "the reset stands before the third column"
+
+
+def test_unroll_stepper_explains_texts_it_cannot_read(explorers):
+    for characters, message in (("", "empty"), ("t", "too short"), ("Time", "T")):
+        with pytest.raises(ValueError, match=message):
+            explorers["UnrollStepper"].measure(characters, 0)
+
+
+def test_hidden_size_lab_draws_its_history(explorers):
+    lab = explorers["HiddenSizeLab"]
+    data = lab.measure(16)
+    curve, sizes = lab.draw(data).axes
+    assert curve.lines[0].get_ydata().tolist() == [row["train"] for row in data["history"]]
+    place = list(data["sizes"]).index(16)
+    assert sizes.lines[0].get_xdata()[place] == 16
+    assert sizes.lines[0].get_ydata()[place] == data["history"][-1]["train"]
+    assert sizes.lines[1].get_ydata()[place] == data["history"].best["valid"]
 
 
 def test_hidden_size_lab_trains_once_per_size_and_counts_parameters(explorers):

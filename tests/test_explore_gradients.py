@@ -108,6 +108,28 @@ def test_compass_agrees_with_clip_gradients(compass):
     assert data["after"][-1] == pytest.approx(float(torch.cat([p.grad.flatten() for p in params]).norm()), rel=1e-5)
 
 
+def test_compass_draws_norms_and_the_turned_arrow(compass):
+    data = compass.measure(0.05, "each value", 30)
+    arrow, by_step, _ = compass.draw(data).axes
+    drawn = {line.get_label(): line.get_ydata() for line in by_step.lines}
+    assert np.array_equal(drawn["before"], data["before"]) and np.array_equal(drawn["after"], data["after"])
+    ((x, y),) = [(line.get_xdata()[-1], line.get_ydata()[-1]) for line in arrow.lines[-2:-1]]
+    assert np.hypot(x, y) == pytest.approx(data["after"][-1])
+    assert np.rad2deg(np.arctan2(y, x)) == pytest.approx(data["angles"][-1], abs=1e-3)
+    assert "100% of the steps are clipped" in (by_step.get_title(), by_step.get_title("left"))
+
+
+def test_window_draws_what_is_kept_and_what_it_costs(window):
+    data = window.measure(3, True)
+    chain, cosine, memory = window.draw(data).axes
+    bars = {round(bar.get_x() + 0.35): bar for bar in chain.patches}
+    assert [bars[t].get_height() for t in range(1, 13)] == pytest.approx(data["reach"].tolist())
+    assert [t for t in range(1, 13) if not bars[t].get_hatch()] == [10, 11, 12]
+    assert [line.get_xdata()[0] for line in chain.lines] == [3.5, 6.5, 9.5], "the cuts"
+    assert list(cosine.lines[0].get_ydata()) == data["cosines"]
+    assert list(memory.lines[0].get_ydata()) == [stored / 1000 for stored in data["stored"]]
+
+
 def test_window_keeps_the_loss_and_changes_the_gradient(window):
     for num_steps in window.windows:
         data = window.measure(num_steps, True)

@@ -109,6 +109,17 @@ def test_race_measures_every_network_once_per_setting():
         race.measure(0, 8)
 
 
+def test_race_draws_bars_as_long_as_the_speeds():
+    race = explore.SpeedRace(**explore.SpeedRace.default_arguments())
+    race.runs[64, 8] = {"from scratch": 1000.0, "nn.RNN": 2500.0, "nn.GRU": 500.0, "nn.LSTM": 1000.0}
+    data = race.measure(64, 8)
+    axes = race.draw(data).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [1000, 2500, 500, 1000]
+    assert [text.get_text().split(", ")[1] for text in axes.texts] == ["1.00 x", "2.50 x", "0.50 x", "1.00 x"]
+    assert "2.50 times as many tokens a second" in race.describe(data)
+    assert "the fastest is nn.RNN with 2.5k" in race.describe(data)
+
+
 def test_race_leaves_the_random_state_alone():
     state = torch.random.get_rng_state()
     explore.SpeedRace(**explore.SpeedRace.default_arguments()).measure(32, 1)

@@ -50,6 +50,15 @@ def test_tape_both_layouts_hold_the_same_numbers():
     assert torch.equal(time_first.transpose(0, 1), batch_first)
 
 
+def test_tape_draws_a_single_one_in_each_row():
+    tape = TensorTape()
+    data = tape.measure("time / mill", "time first", 1)
+    squares = tape.draw(data).axes[1].collections[0].get_facecolor().reshape(2, 28, 4)
+    coloured = (squares != 1).any(axis=2)
+    assert coloured.tolist() == data["slice"].bool().tolist()
+    assert coloured.sum(axis=1).tolist() == [1, 1]
+
+
 def test_tape_takes_the_last_step_of_a_shorter_text():
     assert TensorTape().measure("time", "time first", 11)["step"] == 3
     assert "character 3 of the only sentence" in TensorTape().readout(text="time", step=11)
