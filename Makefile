@@ -69,10 +69,10 @@ lint: $(READY) ## check the style of code and notebooks
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 
-test: lint ## check style, run all tests and every chapter with short trainings (minutes)
+test: lint $(BOOK_READY) ## check style, run all tests and every chapter with short trainings (minutes)
 	RNNLIB_QUICK=1 $(settings) $(everything) --nbval-cell-timeout=120 tests notebooks
 
-test-full: lint ## the same with the trainings as the book shows them
+test-full: lint $(BOOK_READY) ## the same with the trainings as the book shows them
 	RNNLIB_QUICK=0 $(settings) $(everything) --nbval-cell-timeout=1200 tests notebooks
 
 test-chapter: $(READY) ## run one chapter with short trainings and compare its outputs: CHAPTER=02
@@ -88,7 +88,7 @@ test-gpu: $(READY) ## run every chapter on a CUDA device with full trainings; fa
 	RNNLIB_QUICK=0 $(settings) $(PY) -m pytest --verbosity=0 $(nbval) --nbval-cell-timeout=1200 $(PYTEST_FLAGS) notebooks
 
 test-browser: $(READY) $(BROWSER_READY) $(BOOK_READY) ## drive a real JupyterLab in a real browser (Chromium must be installed)
-	RNNLIB_QUICK=1 OMP_NUM_THREADS=1 $(PY) -m pytest --verbosity=0 -m browser -s -rs $(PYTEST_FLAGS) tests/test_browser.py
+	RNNLIB_QUICK=1 OMP_NUM_THREADS=1 $(PY) -m pytest --verbosity=0 -m browser -s -rs $(PYTEST_FLAGS) tests/test_browser.py tests/test_slides.py
 
 bench: $(READY) ## measure this book's code and d2l's side by side
 	$(PY) -m benchmarks $(BENCH_FLAGS)

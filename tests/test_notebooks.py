@@ -8,8 +8,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
-from rnnlib import check
+from rnnlib import check, plots
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -135,6 +136,82 @@ def test_links_to_files_resolve(path):
     for target in re.findall(r"\]\(([^)#][^)]*)\)", markdown(read(path))):
         if not re.match(r"[a-z]+:", target):
             assert (path.parent / target.split("#")[0]).exists(), target
+
+
+@every_chapter
+def test_link_texts_say_where_they_lead(path):
+    text = re.sub(r"```.*?```|`[^`\n]*`|\$[^$]*\$", "", markdown(read(path)), flags=re.DOTALL)
+    for words, target in re.findall(r"(?<!!)\[([^\[\]]+)\]\(([^)\s]+)\)", text):
+        said = " ".join(words.replace("*", "").split())
+        assert len(said) >= 3, f"[{words}]({target})"
+        assert said.lower() not in ("here", "this", "link", "click here", "this page", "read more"), (
+            f"[{words}]({target})"
+        )
+    assert not re.search(r"(?<![(<\w])https?://", text), "a bare address: give it a text"
+
+
+@every_chapter
+def test_pictures_have_texts_of_their_own(path):
+    """What a screen reader gets in place of a figure is a phrase, and not the same one for two figures."""
+    texts = []
+    for cell in code_cells(read(path)):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                texts.append(output.data["text/plain"])
+    assert all(len(text.split()) >= 2 for text in texts), texts
+    drawn = [text for text in texts if text != plots.LiveCurve.alt]  # that one says itself what it shows
+    assert len(set(drawn)) == len(drawn), [text for text in drawn if drawn.count(text) > 1]
+
+
+@every_chapter
+def test_diagrams_are_said_in_words_too(path):
+    cells = [cell for cell in read(path).cells if cell.cell_type == "markdown"]
+    for cell in cells:
+        if "```mermaid" in cell.source:
+            before, _, rest = cell.source.partition("```mermaid")
+            words = before.split("\n\n")[-1] + rest.split("```")[1]
+            assert len(words.split()) >= 15, f"say the diagram in a sentence: {rest[:60]}"
+
+
+COLOURS = ["BLUE", "ORANGE", "GREEN", "PINK", "SKY", "YELLOW"]
+# Machado, Oliveira and Fernandes (2009): linear RGB as it is seen with each kind of colour blindness
+SEEN = {
+    "by most": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+    "without red cones": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "without green cones": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "without blue cones": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def linear(colour):
+    """Return a colour such as #0072B2 as linear red, green and blue."""
+    parts = torch.tensor([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return torch.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(colour):
+    """Return the contrast with white as the Web Content Accessibility Guidelines define it."""
+    return float(1.05 / (linear(colour) @ torch.tensor([0.2126, 0.7152, 0.0722]) + 0.05))
+
+
+def lab(rgb):
+    """Return linear RGB as CIE L*a*b*, where distances are those that eyes see."""
+    to_xyz = torch.tensor([[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8727]])  # white is 1
+    x, y, z = (t ** (1 / 3) if t > 0.008856 else 7.787 * t + 16 / 116 for t in (to_xyz @ rgb).tolist())
+    return torch.tensor([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_contrast_of_the_palette():
+    assert min(contrast(plots.INK), contrast(plots.GREY)) >= 4.5, "text"
+    assert min(contrast(getattr(plots, name)) for name in COLOURS[:4]) >= 3, "lines"
+    assert min(contrast(getattr(plots, name)) for name in COLOURS) >= 2, "fills"
+
+
+@pytest.mark.parametrize("eyes", SEEN)
+def test_colours_can_be_told_apart(eyes):
+    seen = {name: lab((torch.tensor(SEEN[eyes]) @ linear(getattr(plots, name))).clamp(0, 1)) for name in COLOURS}
+    for one, other in itertools.combinations(COLOURS, 2):
+        assert (seen[one] - seen[other]).norm() > 15, f"{one} and {other}"
 
 
 @every_chapter

@@ -84,7 +84,7 @@ def draw(missing):
         own = {name: folder for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTERLAB_SETTINGS_DIR")}
         server = subprocess.Popen(command, env=os.environ | own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            for _ in range(300):
+            for _ in range(1500):
                 try:
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={token}", timeout=5)
                     break

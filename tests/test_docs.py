@@ -1,0 +1,342 @@
+"""Guides, slides and the book: links lead somewhere, named tests exist, slides are cut by rule, the site is whole."""
+
+import ast
+import html.parser
+import math
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from torch import nn
+
+from rnnlib import check
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import diagrams  # noqa: E402
+import links  # noqa: E402
+import slides  # noqa: E402
+
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md", *CHAPTERS]
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+every_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def markdown(path):
+    """Return the Markdown of a page or of a chapter, without code."""
+    if path.suffix == ".ipynb":
+        text = "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    else:
+        text = path.read_text(encoding="utf-8")
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def anchors(path):
+    titles = re.findall(r"^#+ (.+)$", markdown(path), flags=re.MULTILINE)
+    return {links.anchor(title.replace("`", "")) for title in titles}
+
+
+# ------------------------------------------------------------------------------------------------------------- links
+
+
+@every_page
+def test_links_lead_to_files_and_headings(path):
+    text = re.sub(r"`[^`\n]*`|\$[^$]*\$", "", markdown(path))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        address, _, fragment = unquote(target).partition("#")
+        if re.match(r"[a-z]+:", address):
+            continue
+        file = path.parent / address if address else path
+        assert file.exists(), target
+        if fragment and file.suffix in (".md", ".ipynb"):
+            assert fragment in anchors(file), f"{file.name} has no heading {fragment!r}"
+
+
+def test_every_guide_is_in_the_book():
+    listed = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for path in (ROOT / "docs").glob("*.md"):
+        assert path.stem == "index" or re.search(rf"^{path.stem}$", listed, re.MULTILINE), path.name
+
+
+def test_places_elsewhere_follow_from_one_address():
+    found = links.links("02_x", "https://github.com/someone/rnn.git", "main", "https://hub.example.org/")
+    assert found == {
+        "Binder": "https://mybinder.org/v2/gh/someone/rnn/main?urlpath=lab%2Ftree%2Fnotebooks%2F02_x.ipynb",
+        "Colab": "https://colab.research.google.com/github/someone/rnn/blob/main/notebooks/02_x.ipynb",
+        "hub": "https://hub.example.org/hub/user-redirect/git-pull?repo=https%3A%2F%2Fgithub.com%2Fsomeone%2Frnn.git"
+        "&branch=main&urlpath=lab%2Ftree%2Frnn%2Fnotebooks%2F02_x.ipynb",
+    }
+    assert set(links.links("02_x", "https://git.example.org/a/rnn", "main", "https://hub.example.org")) == {"hub"}
+    assert links.links("02_x", "", "main", "https://hub.example.org") == {}
+
+
+def test_the_address_stands_in_one_place_alone():
+    address = links.SETTINGS["repository"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation.get("repository-code", "") == address, "CITATION.cff and pyproject.toml name the same repository"
+
+
+def test_citation_agrees_with_the_package():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["version"] == project["version"]
+    assert {"message", "title", "authors", "license"} <= set(citation)
+
+
+# ----------------------------------------------------------------------------------------- guides that tell the truth
+
+
+def examples(path):
+    """Return the Python examples of a guide."""
+    return re.findall(r"^```python\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def test_worked_examples_of_contributing_work():
+    names = {}
+    for example in examples(ROOT / "CONTRIBUTING.md"):
+        exec(example, names)
+    counter = names["MinibatchCounter"]()
+    assert counter.measure(num_steps=35)["count"] == 8
+    assert "4 minibatches" in counter.readout(num_steps=70)
+    assert counter.figure().axes
+    exercise = names["LAST_FIRST"]
+    assert exercise.verdict(exercise.solution).startswith("Right")
+    for wrong, message in exercise.wrong.values():
+        assert message in exercise.verdict(wrong)
+    assert all(
+        hint in exercise.verdict(exercise.wrong["the other axis"][0], hint=i + 1)
+        for i, hint in enumerate(exercise.hints)
+    )
+
+
+def test_instructor_guide_covers_every_chapter():
+    guide = (ROOT / "docs" / "instructor-guide.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## Chapter (\d+): ", guide, flags=re.MULTILINE)[1:]
+    found = dict(zip(sections[::2], sections[1::2], strict=True))
+    assert sorted(found) == [str(int(path.name[:2])) for path in CHAPTERS]
+    for number, section in list(found.items())[1:]:
+        for part in ("To take home", "| 45 |", "| 90 |", "| 2 × 90 |", "**Poll**", "**Before class:**", "**Lab:**"):
+            assert part in section, f"chapter {number}: {part}"
+        assert "**If it goes\nwrong:**" in section or "**If it goes wrong:**" in section
+        named = re.findall(r"`check\.(\w+)`", section)
+        assert len(named) >= 3
+        for name in named:
+            assert check.catalogue()[name].chapter == int(number), name
+
+
+def test_instructor_guide_names_sections_that_exist():
+    """The tracks quote headings in italics; each must begin, or be part of, a heading of its chapter."""
+    guide = (ROOT / "docs" / "instructor-guide.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## Chapter (\d+): ", guide, flags=re.MULTILINE)[1:]
+    for number, section in zip(sections[::2], sections[1::2], strict=True):
+        (chapter,) = (path for path in CHAPTERS if int(path.name[:2]) == int(number))
+        titles = " | ".join(re.findall(r"^#+ (.+)$", markdown(chapter), flags=re.MULTILINE)).replace("`", "").lower()
+        for row in re.findall(r"^\| (?:45|90|2 × 90) \| .+$", section, re.MULTILINE):
+            for quoted in re.findall(r"\*([^*]+)\*", row):
+                assert quoted.replace("`", "").lower() in titles, f"chapter {number} has no section {quoted!r}"
+
+
+# ------------------------------------------------------------------------------------------------------------ errata
+
+
+def test_names():
+    """Return all tests as file::name."""
+    found = set()
+    for path in (ROOT / "tests").glob("test_*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                found.add(f"tests/{path.name}::{node.name}")
+    return found
+
+
+def test_every_erratum_names_tests_that_exist():
+    popular = (ROOT / "docs" / "errata.md").read_text(encoding="utf-8").split("## Of popular material")[1]
+    rows = [row for row in popular.splitlines() if row.startswith("| ") and not row.startswith("| often")]
+    assert len(rows) >= 20
+    there = test_names()
+    for row in rows:
+        named = re.findall(r"`(tests/\S+?::\w+)`", row.rsplit("|", 2)[1])
+        assert named, f"no test proves: {row}"
+        assert set(named) <= there, set(named) - there
+        assert "](../notebooks/" in row, f"no chapter shows: {row}"
+
+
+test_names.__test__ = False
+
+
+def test_softmax_before_the_loss_has_a_floor():
+    floor = math.log(1 + 27 / math.e)
+    assert math.isclose(F.cross_entropy(torch.eye(28), torch.arange(28)).item(), floor, rel_tol=1e-6)
+    assert math.isclose(math.exp(floor), 10.93, abs_tol=0.005)
+    assert F.cross_entropy(1000 * torch.eye(28), torch.arange(28)).item() < 1e-6  # logits have no floor
+
+
+def test_dropout_of_a_single_layer_does_nothing():
+    X = torch.randn(5, 3, 6)
+    for kind in (nn.RNN, nn.GRU, nn.LSTM):
+        with pytest.warns(UserWarning, match="num_layers"):
+            single = kind(6, 4, dropout=0.9)
+        assert torch.equal(single(X)[0], single(X)[0])
+        double = kind(6, 4, num_layers=2, dropout=0.9)
+        assert not torch.equal(double(X)[0], double(X)[0])
+
+
+def test_convolution_sees_order_within_its_window():
+    x = torch.randn(1, 28, 9, dtype=torch.float64)
+    for size, blind in ((1, True), (3, False)):
+        layer = nn.Conv1d(28, 8, size, dtype=torch.float64)
+        assert torch.allclose(layer(x).mean(2), layer(x.flip(2)).mean(2)) == blind
+
+
+# ------------------------------------------------------------------------------------------------------------ slides
+
+
+@every_chapter
+def test_slide_types_are_stored(path):
+    stored = [cell.metadata.get("slideshow", {}).get("slide_type") for cell in read(path).cells]
+    assert stored == slides.slide_types(read(path)), "run `make notebooks`"
+
+
+@every_chapter
+def test_slides_fit_and_hold_the_chapter(path):
+    notebook = slides.joined(read(path))
+    pages = [page for slide in slides.deck(notebook) for page in slide]
+    assert all(pages) and len(pages) >= 10
+    figures = sum(slides.has_figure(cell) for cell in notebook.cells)
+    text = slides.page(notebook)
+    assert text.count('src="data:image/png') >= figures
+    assert "NotImplementedError" not in text, "exercises are for the lab, not for slides"
+    assert "http" not in re.sub(r'<a [^>]*href="[^"]*"[^>]*>|data:[^"]*"', "", text.split("<body>")[0])
+
+
+def test_markdown_is_cut_between_its_blocks_alone():
+    parts = [
+        "A\nparagraph.",
+        "$$\na\n\nb\n$$",
+        "```python\nx\n\ny\n```",
+        "<details>\n\nB\n\n</details>",
+        "| a |\n|---|",
+        "C",
+    ]
+    assert slides.blocks("\n\n".join(parts)) == parts
+
+
+def test_slides_begin_with_sections_and_leave_exercises_out():
+    def text(source):
+        return nbformat.v4.new_markdown_cell(source)
+
+    cells = [text("# T"), text("## A"), text("B"), text("### C"), text("**What you see.** D")]
+    cells += [text("## Exercises"), text("E"), text("F\n\n## Summary"), text("G"), text("## Solutions\n\nH")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    wanted = ["slide", "slide", "-", "subslide", "-", "skip", "skip", "-", "-", "skip"]
+    assert slides.slide_types(notebook) == wanted
+
+
+def test_what_no_longer_fits_begins_a_page():
+    cells = [nbformat.v4.new_code_cell("x = 1\n" * 25) for _ in range(2)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    assert slides.slide_types(notebook) == ["-", "subslide"]
+
+
+def test_every_diagram_has_its_picture():
+    wanted = {diagrams.picture(source) for source in diagrams.sources()}
+    assert wanted == set(diagrams.FOLDER.glob("*.svg")), "run `make diagrams`"
+
+
+def test_diagram_without_a_picture_stops_the_build():
+    with pytest.raises(FileNotFoundError, match="make diagrams"):
+        diagrams.with_pictures("```mermaid\nflowchart LR\n  never --> drawn\n```")
+
+
+# -------------------------------------------------------------------------------------------------------------- book
+
+
+class Site(html.parser.HTMLParser):
+    """Ids, links, pictures and loaded files of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.ids, self.links, self.loaded, self.unnamed = set(), set(), set(), []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.ids |= {found[key] for key in ("id", "name") if found.get(key)}
+        if tag == "a" and found.get("href"):
+            self.links.add(found["href"])
+        if found.get("src"):
+            self.loaded.add(found["src"])
+        if tag == "link" and found.get("rel") in ("stylesheet", "icon", "preload"):
+            self.loaded.add(found["href"])
+        if tag == "img" and not found.get("alt", "").strip():
+            self.unnamed.append(found.get("src"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Build the book, warnings being errors, without executing anything."""
+    for package in ("sphinx", "myst_nb", "furo"):
+        pytest.importorskip(package, reason="make installs it for `make book`")
+    out = tmp_path_factory.mktemp("book")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "docs", "-d", out / "doctrees"]
+    built = subprocess.run([*command, ROOT, out / "html"], cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return out / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    return {path: Site(path) for path in site.rglob("*.html")}
+
+
+def test_book_has_every_chapter_guide_and_module(site, pages):
+    for chapter in CHAPTERS:
+        assert site / "notebooks" / f"{chapter.stem}.html" in pages
+    reference = pages[site / "docs" / "reference.html"].ids
+    for path in (ROOT / "rnnlib").glob("*.py"):
+        name = "rnnlib" if path.stem == "__init__" else f"rnnlib.{path.stem}"
+        assert f"module-{name}" in reference, name
+    assert "rnnlib.scratch.bptt" in reference
+    assert "perplexity" in (site / "searchindex.js").read_text(encoding="utf-8")
+
+
+def test_book_has_no_broken_link_and_no_missing_picture(site, pages):
+    for path, page in pages.items():
+        for target in page.links | page.loaded:
+            parts = urlsplit(target)
+            if parts.scheme in ("http", "https", "mailto", "data"):
+                continue
+            file = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            file = file / "index.html" if file.is_dir() else file
+            assert file.exists(), f"{path.relative_to(site)}: {target}"
+            if parts.fragment and file in pages:
+                assert unquote(parts.fragment) in pages[file].ids, f"{path.relative_to(site)}: {target}"
+
+
+def test_book_shows_every_stored_figure_with_its_text(site, pages):
+    for chapter in CHAPTERS:
+        page = pages[site / "notebooks" / f"{chapter.stem}.html"]
+        stored = sum("image/png" in o.get("data", {}) for c in read(chapter).cells for o in c.get("outputs", []))
+        shown = [source for source in page.loaded if source.endswith(".png")]
+        assert len(shown) == stored, chapter.stem
+        assert not page.unnamed, chapter.stem
+
+
+def test_book_needs_no_network(pages):
+    for path, page in pages.items():
+        assert not [source for source in page.loaded if urlsplit(source).netloc], path.name
