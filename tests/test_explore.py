@@ -1,12 +1,14 @@
 """Every explorer in the catalogue is driven through its controls, as a reader would."""
 
 import gc
+import itertools
 
 import ipywidgets as widgets
 import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from rnnlib import explore, plots
@@ -131,6 +133,41 @@ def test_moving_a_slider_redraws_picture_and_sentence(page):
     assert page.updates[0]["image/png"] != page.shown[1]["image/png"]
     assert "greedy" in page.updates[1]["text/markdown"]
     assert len(page.shown) == 3, "a redraw replaces; it never adds to the page"
+
+
+# How eyes without one kind of cone see linear RGB: Machado, Oliveira and Fernandes (2009), severity 1.
+EYES = {
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+
+
+def lab(colour, eyes):
+    """Return CIE L*a*b* of a colour as these eyes see it; a distance of 2.3 is just noticeable."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    x = TO_XYZ @ np.clip(np.array(eyes) @ linear, 0, 1) / [0.95047, 1, 1.08883]
+    x = np.where(x > 0.008856, np.cbrt(x), 7.787 * x + 16 / 116)
+    return np.array([116 * x[1] - 16, 500 * (x[0] - x[1]), 200 * (x[1] - x[2])])
+
+
+@pytest.mark.parametrize("eyes", EYES.values(), ids=EYES)
+def test_colours_differ_for_colour_blind_readers(eyes):
+    colours = plots.BLUE, plots.ORANGE, plots.GREEN, plots.PINK, plots.SKY, plots.YELLOW, plots.GREY, plots.INK
+    seen = [lab(colour, eyes) for colour in colours]
+    assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)) > 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_two_lines_differ_by_colour_alone(explorers, name):
+    for axes in explorers[name].figure().axes:
+        lines = [line for line in axes.lines if not line.get_label().startswith("_")]
+        looks = [(line.get_linestyle(), line.get_marker(), line.get_linewidth()) for line in lines]
+        assert len(set(looks)) == len(looks), [line.get_label() for line in lines]
 
 
 def living_figures():

@@ -107,7 +107,7 @@ class UnrollStepper(Explorer):
         self.model, self.vocab = model, vocab
         super().__init__(
             text=widgets.Text(text, description="text", continuous_update=False),
-            reset_at=widgets.IntSlider(0, min=0, max=16, description="reset before character (0: never)"),
+            reset_at=widgets.IntSlider(0, min=0, max=16, description="reset before (0: never)"),
         )
 
     @classmethod
