@@ -320,6 +320,16 @@ def test_bad_file_in_the_cache_is_removed_even_offline(kind, places_of, cache, l
     assert listing(cache) == []
 
 
+@pytest.mark.parametrize("bad", [ARCHIVE[:-100], tarred(members(train=retold(TRAIN))), HTML, b""])
+def test_bad_archive_that_the_reader_saved_is_neither_used_nor_touched(bad, folder, cache, load):
+    path = put(folder, bad, "aclImdb_v1.tar.gz")
+    reviews, lines = load("train")
+    assert len(reviews) == 32
+    assert f"imdb: {path} is damaged or another text (wrong SHA-256), so it is not used" in lines
+    assert path.read_bytes() == bad
+    assert not cache.exists()
+
+
 # Bad servers
 
 
