@@ -8,6 +8,7 @@ import argparse
 import ast
 import inspect
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -70,6 +71,7 @@ def require_corpora():
 def run(path):
     """Execute a chapter from a fresh kernel and save it; on an error save nothing."""
     notebook = tidy(load(path))
+    fill_in_stubs(notebook, chapter=int(path.name[:2]))
     fill_in_solutions(notebook, chapter=int(path.name[:2]))
     fill_in_definitions(notebook)
     started = time.perf_counter()
@@ -85,6 +87,18 @@ def run(path):
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(path)], check=True)
     slides.mark(path)
     print(f"{path.name}: {time.perf_counter() - started:.0f} s, {path.stat().st_size / 1000:.0f} kB")
+
+
+def fill_in_stubs(notebook, chapter):
+    """Write the stub of each exercise in rnnlib.check into the cell that begins a line with check.NAME( of its name."""
+    exercises = {exercise.name: exercise for exercise in check.EXERCISES if exercise.chapter == chapter}
+    for cell in notebook.cells:
+        called = re.search(r"^check\.(\w+)\(", cell.source, flags=re.MULTILINE)
+        if cell.cell_type == "code" and called and called[1] in exercises:
+            name = called[1]
+            imports = [line for line in cell.source.splitlines() if line.startswith(("import ", "from "))]
+            parts = ["\n".join(imports), exercises[name].stub(), f"check.{name}({name})"]
+            cell.source = "\n\n\n".join(part for part in parts if part)
 
 
 def fill_in_solutions(notebook, chapter):

@@ -3,7 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape, expect_something
+from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape, expect_something, within
+from rnnlib.gradients import gaussian_matrix, jacobian_products, orthogonal_matrix
 from rnnlib.scratch import ScratchRNN, clip_gradients, detach
 
 
@@ -105,6 +106,7 @@ CLIP_BY_NORM = Exercise(
     stars=1,
     test=_test_clip_by_norm,
     solution=clip_by_norm,
+    section="The remedy",
     wrong=CLIP_SLIPS | CLIP_HABITS,
     hints=(
         "One norm for all: that of the vector you get when you lay all gradients end to end.",
@@ -189,6 +191,7 @@ SURELY_VANISHES = Exercise(
     stars=2,
     test=_test_surely_vanishes,
     solution=surely_vanishes,
+    section="What is certain",
     wrong=VANISH_SLIPS,
     hints=(
         "What is the most that one step back, (gradient * slope) @ W_hh.T, can multiply the length of a gradient by?",
@@ -278,6 +281,7 @@ BACKWARD_RECURSION = Exercise(
     stars=2,
     test=_test_backward_recursion,
     solution=backward_recursion,
+    section="The recursion over time",
     wrong=RECURSION_SLIPS,
     hints=(
         "Start at the last step, where nothing comes from the future, and keep what flows back in a variable dH.",
@@ -423,6 +427,7 @@ TRAINING_STEP = Exercise(
     stars=2,
     test=_test_training_step,
     solution=training_step,
+    section="6. Cut the graph on purpose: truncation",
     wrong=STEP_SLIPS,
     hints=(
         "There are two bugs: one in how the state is cut, one in the order of the calls.",
@@ -504,6 +509,7 @@ RESIDUAL_GRADIENT = Exercise(
     stars=3,
     test=_test_residual_gradient,
     solution=residual_gradient,
+    section="8. Remedies",
     wrong=RESIDUAL_SLIPS,
     hints=(
         "Two paths lead from h_{t-1} to h_t: the sum, and the tanh. Add what comes back along each.",
@@ -513,4 +519,88 @@ RESIDUAL_GRADIENT = Exercise(
 )
 
 
-EXERCISES = (CLIP_BY_NORM, SURELY_VANISHES, BACKWARD_RECURSION, TRAINING_STEP, RESIDUAL_GRADIENT)
+# ★★★ Go further: hold a gradient for a hundred steps
+
+
+def hold_gradient(drive):
+    rotation = orthogonal_matrix(drive.shape[1], 1.0, torch.Generator().manual_seed(0))
+    low, high = 0.0, 100.0
+    for _ in range(20):
+        scale = (low + high) / 2
+        products, _ = jacobian_products(scale * rotation, drive, torch.zeros_like(drive[0]))
+        if torch.linalg.matrix_norm(products[-1], 2) < 1:
+            low = scale
+        else:
+            high = scale
+    return low * rotation
+
+
+def _drive(size, seed):
+    """Draw what the input adds at each step, (T, H) = (100, 64)."""
+    return size * torch.randn(100, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def _length_after(W_hh, size):
+    """Return the geometric mean, over five other sequences, of the norm of dh_100 / dh_0."""
+    logs = []
+    for seed in range(1, 6):
+        products, _ = jacobian_products(W_hh, _drive(size, seed), torch.zeros(64, dtype=torch.float64))
+        logs.append(torch.linalg.matrix_norm(products[-1], 2).log())
+    return float(torch.stack(logs).mean().exp())
+
+
+def _one_scale_for_all(drive):
+    return orthogonal_matrix(drive.shape[1], 1.85, torch.Generator().manual_seed(0))
+
+
+HOLD_SLIPS = {
+    "radius one": (lambda drive: gaussian_matrix(drive.shape[1], 1.0), "lets the gradient vanish"),
+    "one scale for all": (_one_scale_for_all, "holds it for inputs of another size: measure with the drive"),
+    "too large": (lambda drive: 10 * _one_scale_for_all(drive), "lets it explode"),
+}
+
+
+def _test_hold_gradient(answer):
+    found = {}
+    for size in (1.0, 0.3, 3.0):
+        W_hh, _ = within(60, answer, _drive(size, 0))
+        expect_shape(W_hh, (64, 64), "W_hh")
+        found[size] = _length_after(W_hh.detach().double(), size)
+    measured = ", ".join(f"{norm:.2g} with inputs of size {size:g}" for size, norm in found.items())
+    report = f"measured: after 100 steps the norm is {measured}; the goal is 0.1 to 10, for all three"
+    held = {size for size, norm in found.items() if 0.1 <= norm <= 10}
+    if len(held) == 3:
+        return f"M{report[1:]}."
+    if held:
+        raise Wrong(f"{report}. Your matrix {HOLD_SLIPS['one scale for all'][1]} that you are given")
+    if all(norm < 0.1 for norm in found.values()):
+        raise Wrong(f"{report}. Your matrix {HOLD_SLIPS['radius one'][1]}: the slopes of the tanh shrink every step")
+    if any(norm > 10 for norm in found.values()):
+        raise Wrong(f"{report}. Your matrix lets it explode: make it smaller")
+    raise Wrong(report)
+
+
+HOLD_GRADIENT = Exercise(
+    "hold_gradient",
+    chapter=3,
+    stars=3,
+    test=_test_hold_gradient,
+    solution=hold_gradient,
+    section="A rule of thumb that works",
+    wrong=HOLD_SLIPS,
+    hints=(
+        "A rotation treats all directions alike, so one number is left to choose: its scale. What shrinks each step?",
+        "jacobian_products(scale * rotation, drive, h_0) measures it: too small a norm asks for a larger scale.",
+        "Halve an interval of scales again and again: take the upper half where the norm after 100 steps is below 1.",
+    ),
+)
+
+
+EXERCISES = (
+    CLIP_BY_NORM,
+    SURELY_VANISHES,
+    BACKWARD_RECURSION,
+    TRAINING_STEP,
+    RESIDUAL_GRADIENT,
+    HOLD_GRADIENT,
+)

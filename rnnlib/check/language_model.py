@@ -3,9 +3,13 @@
 import math
 
 import torch
+import torch.nn.functional as F
 
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
-from rnnlib.scratch import rnn, rnn_params
+from rnnlib import text
+from rnnlib.check.frame import Exercise, Wrong, corpus, expect_close, expect_shape, expect_something, within
+from rnnlib.ngrams import NGram, geometric_mean_of_inverses
+from rnnlib.scratch import ScratchRNN, rnn, rnn_params
+from rnnlib.training import perplexity, train_epoch
 
 # ★ How many numbers does the model learn?
 
@@ -37,6 +41,7 @@ COUNT_PARAMETERS = Exercise(
     stars=1,
     test=_test_count_parameters,
     solution=count_parameters,
+    section="Five tensors",
     wrong={
         "no biases": (lambda V, H: 2 * V * H + H * H, "leaves the two biases"),
         "two hidden biases": (lambda V, H: 2 * V * H + H * H + 2 * H + V, "counts two hidden biases"),
@@ -83,6 +88,7 @@ ONE_STEP = Exercise(
     stars=2,
     test=_test_one_step,
     solution=one_step,
+    section="One step, then a loop",
     wrong={
         "no tanh": (lambda X, H, W, b_h: torch.cat([X, H], 1) @ W + b_h, "lacks the tanh"),
         "no old state": (lambda X, H, W, b_h: torch.tanh(X @ W[: X.shape[1]] + b_h), "forgets the old state"),
@@ -132,6 +138,7 @@ TEXT_PERPLEXITY = Exercise(
     stars=2,
     test=_test_text_perplexity,
     solution=text_perplexity,
+    section="Perplexity: how many faces has the die?",
     wrong={
         "mean of perplexities": (
             lambda x, n: sum(map(math.exp, x)) / len(x),
@@ -190,6 +197,7 @@ TEMPERED = Exercise(
     stars=2,
     test=_test_tempered,
     solution=tempered,
+    section="Writing text",
     wrong={
         "inverted": (lambda logits, T: torch.softmax(logits * T, -1), "the wrong way round"),
         "after softmax": (lambda logits, T: torch.softmax(logits, -1) / T, "divides the probabilities"),
@@ -206,49 +214,95 @@ TEMPERED = Exercise(
 )
 
 
-# ★★★ Debugging: a training that gets stuck
+# ★★ Debugging: a loss that no model can bring down
 
 
-def batch_first_logits(logits, batch_size):
-    vocab_size = logits.shape[-1]
-    by_time = logits.reshape(-1, batch_size, vocab_size)  # (T, N, V)
-    return by_time.transpose(0, 1).reshape(-1, vocab_size)  # (N * T, V)
+def minibatch_loss(logits, Y):
+    return F.cross_entropy(logits, Y.T.reshape(-1))
 
 
-def _test_batch_first_logits(answer):
-    for N, T, V in ((2, 3, 2), (4, 5, 3), (1, 4, 2)):
-        logits = torch.arange(T * N * V, dtype=torch.float64).reshape(T * N, V)
-        got = answer(logits.clone(), N)
-        expect_shape(got, (N * T, V), "the logits")
-        by_time = logits.reshape(T, N, V)
-        slips = (
-            (logits, "are in the old order still: reshape alone moves nothing"),
-            (
-                logits.reshape(N, T, V).transpose(0, 1).reshape(-1, V),
-                "were cut into (N, T, V), but they come as (T, N, V), so sequences are mixed",
-            ),
-            (by_time.permute(1, 2, 0).reshape(-1, V), "have time and vocabulary mixed up"),
-        )
-        expect_close(got, by_time.transpose(0, 1).reshape(-1, V), "the logits", slips)
+def _softmax_first(logits, Y):
+    return F.cross_entropy(torch.softmax(logits, 1), Y.T.reshape(-1))
 
 
-BATCH_FIRST_LOGITS = Exercise(
-    "batch_first_logits",
+def _row_by_row(logits, Y):
+    return F.cross_entropy(logits, Y.reshape(-1))
+
+
+def _both_bugs(logits, Y):
+    return F.cross_entropy(torch.softmax(logits, 1), Y.reshape(-1))
+
+
+def _summed(logits, Y):
+    return F.cross_entropy(logits, Y.T.reshape(-1), reduction="sum")
+
+
+def _per_step(logits, Y):
+    return _summed(logits, Y) / len(Y)
+
+
+def _each_token(logits, Y):
+    return F.cross_entropy(logits, Y.T.reshape(-1), reduction="none")
+
+
+def _exponential(logits, Y):
+    return minibatch_loss(logits, Y).exp()
+
+
+def _a_number(logits, Y):
+    return minibatch_loss(logits, Y).item()
+
+
+LOSS_SLIPS = {
+    "both bugs": (_both_bugs, "still has both bugs: compare it with the training loop of this chapter, part by part"),
+    "softmax first": (
+        _softmax_first,
+        "comes from probabilities: cross_entropy applies softmax itself, so give it the logits",
+    ),
+    "row by row": (
+        _row_by_row,
+        "compares predictions with other places' targets: the logits come time first, Y batch first",
+    ),
+    "summed": (_summed, "adds up all tokens, so it grows with the minibatch, and so do its gradients: take the mean"),
+    "per sequence": (_per_step, "is the sum over a sequence: divide by all T times N tokens"),
+    "exponential": (_exponential, "is a perplexity: train on the loss, its logarithm"),
+}
+LOSS_HABITS = {
+    "each token": (_each_token, "the loss should be one number, of shape (), but shape (6,) came"),
+    "a number": (_a_number, "the loss carries no gradient, so nothing can learn from it: return the tensor itself"),
+}
+
+
+def _test_minibatch_loss(answer):
+    generator = torch.Generator().manual_seed(0)
+    cases = [(torch.randn(6, 4, generator=generator), torch.tensor([[0, 1, 2], [3, 0, 1]]))]
+    for N, T, V in ((4, 5, 7), (1, 4, 3), (3, 1, 2), (6, 8, 28)):
+        Y = torch.randint(V, (N, T), generator=generator)
+        cases.append((torch.randn(T * N, V, generator=generator), Y))
+    for logits, Y in cases:
+        logits = logits.double().requires_grad_()
+        got = answer(logits, Y.clone())
+        expect_something(got)
+        if not isinstance(got, torch.Tensor) or not got.requires_grad:
+            raise Wrong(LOSS_HABITS["a number"][1])
+        if got.shape != ():
+            raise Wrong(f"the loss should be one number, of shape (), but shape {tuple(got.shape)} came")
+        slips = [(slip(logits, Y).detach(), sentence) for slip, sentence in LOSS_SLIPS.values()] if len(Y) > 1 else ()
+        expect_close(got.detach(), minibatch_loss(logits, Y).detach(), "the loss", slips)
+
+
+MINIBATCH_LOSS = Exercise(
+    "minibatch_loss",
     chapter=2,
-    stars=3,
-    test=_test_batch_first_logits,
-    solution=batch_first_logits,
-    wrong={
-        "nothing moved": (lambda logits, N: logits.reshape(N, -1, logits.shape[-1]).flatten(0, 1), "in the old order"),
-        "cut the wrong way": (
-            lambda logits, N: logits.reshape(N, -1, logits.shape[-1]).transpose(0, 1).reshape(-1, logits.shape[-1]),
-            "so sequences are mixed",
-        ),
-    },
+    stars=2,
+    test=_test_minibatch_loss,
+    solution=minibatch_loss,
+    section="Training",
+    wrong=LOSS_SLIPS | LOSS_HABITS,
     hints=(
-        "Row k of the logits and entry k of the targets must belong to the same token. Which token is row 1 of each?",
-        "Give time and batch an axis of their own: the rows come as (T, N, V), time first.",
-        "reshape to (T, N, V), swap the first two axes, flatten them again.",
+        "There are two bugs. One is in what cross_entropy gets as its first argument, one in the second.",
+        "cross_entropy wants logits, one row for each target. Row 1 of the logits belongs to which entry of Y?",
+        "No softmax; and Y turned over before it is flattened, Y.T.reshape(-1), as in train_epoch.",
     ),
 )
 
@@ -358,6 +412,7 @@ CONTINUE_GREEDILY = Exercise(
     stars=3,
     test=_test_continue_greedily,
     solution=continue_greedily,
+    section="Writing text",
     wrong={
         **_KNOWN_SLIPS,
         "with prefix": (
@@ -374,4 +429,117 @@ CONTINUE_GREEDILY = Exercise(
 )
 
 
-EXERCISES = (COUNT_PARAMETERS, ONE_STEP, TEXT_PERPLEXITY, TEMPERED, BATCH_FIRST_LOGITS, CONTINUE_GREEDILY)
+# ★★★ Go further: sixty seconds
+
+
+def sixty_seconds(train_ids, valid_ids, vocab_size):
+    torch.manual_seed(0)
+    model = ScratchRNN(vocab_size, 256)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    train_batches = text.sequential_batches(train_ids, batch_size=8, num_steps=35)
+    valid_batches = text.sequential_batches(valid_ids, 32, 35, offset=0)
+    best = math.inf
+    for _ in range(18):
+        train_epoch(model, train_batches, optimizer)
+        reached = perplexity(model, valid_batches)
+        if reached < best:  # keep the best epoch, not the last
+            best = reached
+            weights = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(weights)
+    return model
+
+
+def _untrained(train_ids, valid_ids, vocab_size):
+    return ScratchRNN(vocab_size, 32)
+
+
+def _until_it_knows_the_text(train_ids, valid_ids, vocab_size):
+    torch.manual_seed(0)
+    model = ScratchRNN(vocab_size, 128)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    batches = text.sequential_batches(train_ids, 16, 35)
+    for _ in range(20):
+        train_epoch(model, batches, optimizer)
+    return model
+
+
+class _Frequencies(torch.nn.Module):
+    """Predict every token by how frequent it was, whatever came before."""
+
+    def __init__(self, train_ids, vocab_size):
+        super().__init__()
+        counts = torch.bincount(train_ids, minlength=vocab_size).float() + 1
+        self.logits = torch.nn.Parameter((counts / counts.sum()).log())
+
+    def begin_state(self, batch_size, device=None):
+        return torch.zeros(batch_size, 1, device=device)
+
+    def forward(self, ids, state):
+        return self.logits.expand(ids.numel(), -1), state
+
+
+def _nothing_from_before(train_ids, valid_ids, vocab_size):
+    return _Frequencies(train_ids, vocab_size)
+
+
+SIXTY_SLIPS = {
+    "untrained": (_untrained, "is hardly better than a blind guess: has it been trained?"),
+    "knows the text": (
+        _until_it_knows_the_text,
+        "has learned its own text by heart: stop when the perplexity on valid_ids is lowest, and keep those weights",
+    ),
+    "frequencies": (_nothing_from_before, "rests on the unigram landmark: do predictions and targets belong together?"),
+}
+
+
+def _test_sixty_seconds(answer):
+    ids = torch.tensor(text.Vocab(corpus())[list(corpus())])
+    train_ids, valid_ids, last_ids = ids[:30_000].split(10_000)
+    model, seconds = within(60, answer, train_ids.clone(), valid_ids.clone(), 28)
+    if not isinstance(model, torch.nn.Module):
+        expect_something(model)
+        raise Wrong(f"return the trained model, but a {type(model).__name__} came")
+    reached = perplexity(model, text.sequential_batches(last_ids, 32, 35, offset=0))
+    tables = [geometric_mean_of_inverses(p) for p in NGram(train_ids, 6, 28, smoothing=5.0).blends(last_ids)]
+    goal = min(tables)
+    measured = (
+        f"perplexity {reached:.2f} on ten thousand characters that it has never seen, after {seconds:.0f} seconds; "
+        f"the best table of counts has {goal:.2f} there"
+    )
+    if reached < goal:
+        return f"Measured: {measured}."
+    own = perplexity(model, text.sequential_batches(train_ids, 32, 35, offset=0))
+    signs = {
+        "untrained": own > 0.8 * 28,
+        "frequencies": abs(reached / tables[1] - 1) < 0.05,
+        "knows the text": own < reached / 3,
+    }
+    why = next((f". Your model {SIXTY_SLIPS[slip][1]}" for slip, true in signs.items() if true), "")
+    raise Wrong(f"measured: {measured}{why}")
+
+
+SIXTY_SECONDS = Exercise(
+    "sixty_seconds",
+    chapter=2,
+    stars=3,
+    test=_test_sixty_seconds,
+    solution=sixty_seconds,
+    section="Counting, the honest rival",
+    wrong=SIXTY_SLIPS,
+    hints=(
+        "Begin with the chapter's own network and training; measure valid_ids after every epoch. When is it best?",
+        "Eight rows in place of 32 give four times as many steps an epoch. Is a learning rate of 1 still right then?",
+        "256 units, batch_size 8, SGD with 0.5, about 15 epochs; keep a copy of the weights of the best epoch.",
+    ),
+)
+
+
+EXERCISES = (
+    COUNT_PARAMETERS,
+    ONE_STEP,
+    TEXT_PERPLEXITY,
+    TEMPERED,
+    MINIBATCH_LOSS,
+    CONTINUE_GREEDILY,
+    SIXTY_SECONDS,
+)

@@ -1,9 +1,13 @@
 """Exercises of chapter 4: recurrent layers of torch.nn, windows, sequence ends and forecasts."""
 
+import collections
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
+from rnnlib.check.frame import Exercise, Wrong, corpus, expect_close, expect_pair, expect_shape, kind, within
 from rnnlib.models import ManyToOne
 
 
@@ -16,12 +20,6 @@ def _seeded(make, seed=0):
     """Make a module with weights that are the same every time."""
     torch.manual_seed(seed)  # the frame puts the reader's random state back
     return make()
-
-
-def _expect_pair(got, what):
-    """Raise :class:`Wrong` unless two tensors came."""
-    if not isinstance(got, (tuple, list)) or len(got) != 2 or not all(isinstance(g, torch.Tensor) for g in got):
-        raise Wrong(f"the result should be two tensors, {what}, but a {type(got).__name__} came")
 
 
 # ★ Count the parameters of a layer
@@ -83,6 +81,7 @@ COUNT_LAYER_PARAMETERS = Exercise(
     stars=1,
     test=_test_count_layer_parameters,
     solution=count_layer_parameters,
+    section="One line in place of the loop",
     wrong=COUNT_SLIPS,
     hints=(
         "Print the shapes of the named_parameters() of a small nn.RNN with two layers and both directions.",
@@ -143,6 +142,7 @@ LAST_REAL_OUTPUTS = Exercise(
     stars=2,
     test=_test_last_real_outputs,
     solution=last_real_outputs,
+    section="Sequences of different lengths",
     wrong=LAST_SLIPS | {"whole block": (_whole_block, "should have shape (4, 3), but (4, 4, 3) came")},
     hints=(
         "A sequence of length l ends at step l - 1.",
@@ -197,7 +197,7 @@ def _test_sliding_windows(answer):
     for size, num_steps, stride in ((12, 3, 2), (11, 4, 2), (26, 5, 5), (9, 8, 3), (30, 4, 7)):
         ids = torch.arange(size) * 3 % 17
         got = answer(ids.clone(), num_steps, stride)
-        _expect_pair(got, "X and Y")
+        expect_pair(got, "X and Y")
         X, Y = sliding_windows(ids, num_steps, stride)
         slips = []
         if stride == 2:
@@ -217,6 +217,7 @@ SLIDING_WINDOWS = Exercise(
     stars=2,
     test=_test_sliding_windows,
     solution=sliding_windows,
+    section="Windows that slide",
     wrong=WINDOW_SLIPS,
     hints=(
         "A window of inputs and its targets together are num_steps + 1 tokens in a row.",
@@ -226,36 +227,57 @@ SLIDING_WINDOWS = Exercise(
 )
 
 
-# ★★ Two layers from single ones
+# ★★ Two layers from single ones, and dropout between them
 
 
-def stack_layers(layers, X):
+def stack_layers(layers, X, dropout):
     ends = []
-    for layer in layers:
+    for level, layer in enumerate(layers):
+        if level > 0:
+            X = F.dropout(X, dropout)
         X, H = layer(X)
         ends.append(H)
     return X, torch.cat(ends)
 
 
-def _parallel(layers, X):
+def _stack(layers, X, dropout, drop_in=lambda level, top: level > 0, drop_out=lambda level, top: False):
+    """Stack with dropout before some levels, or behind some, which may be the wrong ones."""
+    ends = []
+    for level, layer in enumerate(layers):
+        X, H = layer(F.dropout(X, dropout * drop_in(level, len(layers) - 1)))
+        X = F.dropout(X, dropout * drop_out(level, len(layers) - 1))
+        ends.append(H)
+    return X, torch.cat(ends)
+
+
+def _parallel(layers, X, dropout):
     results = [layer(X) for layer in layers]
     return results[-1][0], torch.cat([H for _, H in results])
 
 
-def _top_only(layers, X):
-    output, h_n = stack_layers(layers, X)
+def _top_only(layers, X, dropout):
+    output, h_n = stack_layers(layers, X, dropout)
     return output, h_n[-1:]
 
 
-def _top_first(layers, X):
-    output, h_n = stack_layers(layers, X)
+def _top_first(layers, X, dropout):
+    output, h_n = stack_layers(layers, X, dropout)
     return output, h_n.flip(0)
 
 
-def _handed_up(layers, X):
+def _handed_up(layers, X, dropout):
     ends, H = [], None
     for layer in layers:
         X, H = layer(X, H)
+        ends.append(H)
+    return X, torch.cat(ends)
+
+
+def _thinned(layers, X, dropout):
+    """Scale all outputs down in place of dropping some."""
+    ends = []
+    for level, layer in enumerate(layers):
+        X, H = layer(X * (1 - dropout) if level else X)
         ends.append(H)
     return X, torch.cat(ends)
 
@@ -268,6 +290,21 @@ STACK_SLIPS = {
         "start a layer from the last state of the one below: each layer starts from zeros, only outputs go up",
     ),
 }
+DROPOUT_SLIPS = {
+    "no dropout": (
+        lambda layers, X, p: _stack(layers, X, 0.0),
+        "come without dropout: the outputs of every layer but the last are dropped",
+    ),
+    "behind the last": (
+        lambda layers, X, p: _stack(layers, X, p, drop_out=lambda level, top: level == top),
+        "have dropout behind the last layer too: it acts between the layers, and with one layer not at all",
+    ),
+    "on the input": (
+        lambda layers, X, p: _stack(layers, X, p, drop_in=lambda level, top: True),
+        "have dropout on X too: it acts between the layers, and with one layer not at all",
+    ),
+}
+NOT_RANDOM = "the layer above should read each number either doubled or as 0, at random, for dropout=0.5; it did not"
 
 
 @torch.no_grad()
@@ -275,13 +312,24 @@ def _test_stack_layers(answer):
     for seed, (num_layers, T, N, H) in enumerate(((2, 5, 3, 4), (3, 2, 2, 3), (1, 1, 1, 2))):
         layers = [_seeded(lambda H=H: nn.RNN(H, H), seed=10 * seed + i) for i in range(num_layers)]
         X = _draw(T, N, H, seed=seed)
-        got = answer(layers, X.clone())
-        _expect_pair(got, "output and h_n")
-        output, h_n = stack_layers(layers, X)
-        expect_shape(got[0], output.shape, "output")
-        expect_shape(got[1], h_n.shape, "h_n")
-        slips = [(torch.cat(slip(layers, X)), sentence) for slip, sentence in STACK_SLIPS.values() if num_layers > 1]
-        expect_close(torch.cat(tuple(got)), torch.cat((output, h_n)), f"output and h_n of {num_layers} layers", slips)
+        for dropout in (0.0, 1.0):  # a dropout of 1 leaves nothing to chance
+            got = answer(layers, X.clone(), dropout)
+            expect_pair(got, "output and h_n")
+            output, h_n = stack_layers(layers, X, dropout)
+            expect_shape(got[0], output.shape, "output")
+            expect_shape(got[1], h_n.shape, "h_n")
+            known = DROPOUT_SLIPS if dropout else STACK_SLIPS if num_layers > 1 else {}
+            slips = [(torch.cat(slip(layers, X, dropout)), sentence) for slip, sentence in known.values()]
+            what = f"output and h_n of {num_layers} layer(s) with dropout={dropout:g}"
+            expect_close(torch.cat(tuple(got)), torch.cat((output, h_n)), what, slips)
+    below, above = (_seeded(lambda seed=seed: nn.RNN(3, 3), seed) for seed in (1, 2))
+    read = []
+    above.register_forward_pre_hook(lambda layer, inputs: read.append(inputs[0]))
+    X = _draw(20, 4, 3)
+    answer([below, above], X.clone(), 0.5)
+    kept = read[-1] != 0
+    if not (torch.allclose(read[-1][kept], 2 * below(X)[0][kept]) and 0.2 < kept.float().mean() < 0.8):
+        raise Wrong(NOT_RANDOM)
 
 
 STACK_LAYERS = Exercise(
@@ -290,11 +338,17 @@ STACK_LAYERS = Exercise(
     stars=2,
     test=_test_stack_layers,
     solution=stack_layers,
-    wrong=STACK_SLIPS | {"top only": (_top_only, "h_n should have shape (2, 3, 4), but (1, 3, 4) came")},
+    section="What comes out, and what equals what",
+    wrong=STACK_SLIPS
+    | DROPOUT_SLIPS
+    | {
+        "top only": (_top_only, "h_n should have shape (2, 3, 4), but (1, 3, 4) came"),
+        "thinned": (_thinned, NOT_RANDOM),
+    },
     hints=(
         "Each layer returns its output at every step, (T, N, H), and its last state, (1, N, H).",
-        "What a layer reads is the output of the layer below, at every step.",
-        "Loop over the layers with X, H = layer(X), collect each H, and join them with torch.cat.",
+        "What a layer reads is the output of the layer below, at every step. Where is 'between'?",
+        "Loop over the layers: X, H = layer(X); before every layer but the lowest, X = F.dropout(X, dropout).",
     ),
 )
 
@@ -354,6 +408,7 @@ CLASSIFY = Exercise(
     stars=2,
     test=_test_classify,
     solution=classify,
+    section="Batch first",
     wrong=DEBUG_SLIPS
     | {
         "last sequence": (
@@ -433,6 +488,7 @@ FREE_RUN = Exercise(
     stars=3,
     test=_test_free_run,
     solution=free_run,
+    section="Many to one: forecasting a wave",
     wrong=RUN_SLIPS,
     hints=(
         "model(window) takes (N, T, 1) and returns (N, 1): one value for each sequence. Then the window moves on.",
@@ -441,4 +497,104 @@ FREE_RUN = Exercise(
     ),
 )
 
-EXERCISES = (COUNT_LAYER_PARAMETERS, STACK_LAYERS, LAST_REAL_OUTPUTS, SLIDING_WINDOWS, CLASSIFY, FREE_RUN)
+
+# ★★★ Go further: tell words from their reverses
+
+
+def told_backwards(train_words, words):
+    def pieces(word):
+        word = f" {word} "  # the space marks both ends
+        return [word[i : i + size] for size in (2, 3) for i in range(len(word) - size + 1)]
+
+    counts = {}
+    for word in train_words:
+        for piece in pieces(word):
+            counts[piece] = counts.get(piece, 1) + 1
+    return [
+        sum(math.log(counts.get(piece, 1) / counts.get(piece[::-1], 1)) for piece in pieces(word)) < 0 for word in words
+    ]
+
+
+def _by_pairs(train_words, words):
+    """Do what the chapter's table of letter pairs does."""
+
+    def pairs(word):
+        return [f" {word} "[i : i + 2] for i in range(len(word) + 1)]
+
+    counts = collections.Counter(pair for word in train_words for pair in pairs(word))
+    return [sum(math.log((counts[p] + 1) / (counts[p[::-1]] + 1)) for p in pairs(word)) < 0 for word in words]
+
+
+TOLD_SLIPS = {
+    "letter pairs": (_by_pairs, "The table of letter pairs is the mark to pass, so look at more than pairs"),
+    "never backwards": (lambda train_words, words: [False] * len(words), "That is what a coin gets"),
+    "the other way round": (
+        lambda train_words, words: [not back for back in told_backwards(train_words, words)],
+        "That is worse than a coin: True means backwards",
+    ),
+}
+
+
+def _words():
+    """Return words to learn from, held-out words of both directions, and which of these are backwards."""
+    words = sorted({word for word in corpus().split() if 4 <= len(word) <= 12})
+    there = set(words)
+    words = [word for word in words if word[::-1] not in there]
+    order = torch.randperm(len(words), generator=torch.Generator().manual_seed(0))
+    words = [words[i] for i in order]
+    split = 4 * len(words) // 5
+    held_out = words[split:] + [word[::-1] for word in words[split:]]
+    back = [i >= len(words) - split for i in range(len(held_out))]
+    order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(1))
+    return words[:split], [held_out[i] for i in order], [back[i] for i in order]
+
+
+def _test_told_backwards(answer):
+    train_words, words, back = _words()
+    got, seconds = within(60, answer, list(train_words), list(words))
+    if not isinstance(got, (list, tuple)) or len(got) != len(words):
+        raise Wrong(f"return a list of {len(words)} answers, one for each word, but {kind(got)} came")
+    if not all(isinstance(one, bool) for one in got):
+        strange = next(one for one in got if not isinstance(one, bool))
+        raise Wrong(f"each answer should be True, for backwards, or False, but {kind(strange)} came")
+
+    def share(answers):
+        return sum(a == b for a, b in zip(answers, back, strict=True)) / len(back)
+
+    pairs = share(_by_pairs(train_words, words))
+    goal = 1 - 2 / 3 * (1 - pairs)
+    measured = (
+        f"{share(got):.1%} of {len(words)} held-out words, in {seconds:.0f} seconds; "
+        f"the table of letter pairs gets {pairs:.1%}, and the goal is two thirds of its errors, {goal:.1%}"
+    )
+    if share(got) >= goal:
+        return f"Measured: {measured}."
+    why = next((f". {sentence}" for slip, sentence in TOLD_SLIPS.values() if got == slip(train_words, words)), "")
+    raise Wrong(f"measured: {measured}{why}")
+
+
+TOLD_BACKWARDS = Exercise(
+    "told_backwards",
+    chapter=4,
+    stars=3,
+    test=_test_told_backwards,
+    solution=told_backwards,
+    section="Many to one: is this word backwards?",
+    wrong=TOLD_SLIPS,
+    hints=(
+        "The network and the table may err on different words. And what does a table of three letters know?",
+        "Evidence adds up: the logarithm of how often a piece occurs forwards, minus that of its reverse.",
+        "Count pairs and triples of letters, with a space at both ends of a word, add 1 to every count, sum over both.",
+    ),
+)
+
+
+EXERCISES = (
+    COUNT_LAYER_PARAMETERS,
+    STACK_LAYERS,
+    LAST_REAL_OUTPUTS,
+    SLIDING_WINDOWS,
+    CLASSIFY,
+    FREE_RUN,
+    TOLD_BACKWARDS,
+)

@@ -1,10 +1,12 @@
 """Exercises of chapter 1: one-hot shapes."""
 
+import collections
+
 import torch
 import torch.nn.functional as F
 
 from rnnlib import text
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
+from rnnlib.check.frame import Exercise, Wrong, corpus, expect_close, expect_pair, expect_shape, within
 
 # One-hot rows, time first
 
@@ -40,6 +42,7 @@ TIME_FIRST = Exercise(
     stars=1,
     test=test_time_first,
     solution=time_first,
+    section="1.4 One-hot, step by step",
     wrong={
         "batch first": (lambda ids, vocab_size: torch.eye(vocab_size)[ids], "put time first"),
         "reshaped": (
@@ -53,6 +56,82 @@ TIME_FIRST = Exercise(
         "Row i of the identity matrix torch.eye(V) is the one-hot row of id i.",
         "A matrix can be indexed with a tensor of ids of any shape: W[ids] has the shape of ids, and then a row.",
         "Index torch.eye(vocab_size) with ids.T, so that time comes first.",
+    ),
+)
+
+
+# The size of a vocabulary
+
+
+def vocabulary_size(tokens, min_freq):
+    counts = collections.Counter(tokens)
+    return 1 + sum(count >= min_freq for count in counts.values())  # 1 for <unk>
+
+
+def _forgets_unknown(tokens, min_freq):
+    return vocabulary_size(tokens, min_freq) - 1
+
+
+def _counts_every_token(tokens, min_freq):
+    counts = collections.Counter(tokens)
+    return 1 + sum(count for count in counts.values() if count >= min_freq)
+
+
+def _more_often_than(tokens, min_freq):
+    return vocabulary_size(tokens, min_freq + 1)
+
+
+def _keeps_the_rare(tokens, min_freq):
+    return 1 + len(set(tokens))
+
+
+def _unknown_when_needed(tokens, min_freq):
+    kept = vocabulary_size(tokens, min_freq) - 1
+    return kept + (kept < len(set(tokens)))
+
+
+SIZE_SLIPS = {
+    "<unk> when needed": (
+        _unknown_when_needed,
+        "<unk> is there even if this text has nothing rare: the next text may",
+    ),
+    "no <unk>": (_forgets_unknown, "<unk> has an id too, 0, and so a row in every table: add 1"),
+    "every token": (_counts_every_token, "a kind of token is numbered once, however often it occurs"),
+    "more often": (_more_often_than, "what occurs exactly min_freq times is kept"),
+    "rare ones kept": (_keeps_the_rare, "what occurs less often than min_freq gets no id of its own"),
+}
+
+
+def test_vocabulary_size(answer):
+    """From two short words to random texts."""
+    cases = [(list("abracadabra"), 2), (list("hello"), 0), (["a"], 2)]
+    for _ in range(20):
+        ids = torch.randint(8, (int(torch.randint(1, 25, ())),))
+        cases.append(([chr(97 + i) for i in ids.tolist()], int(torch.randint(4, ()))))
+    for tokens, min_freq in cases:
+        got = answer(list(tokens), min_freq)
+        right = vocabulary_size(tokens, min_freq)
+        slips = [(slip(tokens, min_freq), f"came; {sentence}") for slip, sentence in SIZE_SLIPS.values()]
+        if isinstance(got, (str, list, tuple, set)):
+            raise Wrong(f"a number of entries should come back, but a {type(got).__name__} came")
+        if isinstance(got, int) and got != right:
+            why = next((sentence for number, sentence in slips if number == got), "came")
+            raise Wrong(f"{''.join(tokens)!r} with min_freq={min_freq} gives {right} entries, but {got} {why}")
+        expect_close(got, right, f"the size for {''.join(tokens)!r} with min_freq={min_freq}")
+
+
+VOCABULARY_SIZE = Exercise(
+    name="vocabulary_size",
+    chapter=1,
+    stars=1,
+    test=test_vocabulary_size,
+    solution=vocabulary_size,
+    section="1.2 From a book to token ids",
+    wrong=SIZE_SLIPS,
+    hints=(
+        "Which kinds of tokens occur at least min_freq times? And what does the vocabulary hold besides them?",
+        "collections.Counter(tokens) is a dict from each kind to how often it occurs.",
+        "Count the values of the Counter that are min_freq or more, and add 1 for <unk>.",
     ),
 )
 
@@ -98,6 +177,7 @@ COUNT_MINIBATCHES = Exercise(
     stars=1,
     test=test_count_minibatches,
     solution=count_minibatches,
+    section="1.3 Minibatches",
     wrong={
         "last token": (lambda n, b, t, o: (n - o) // (b * t), "it has no successor"),
         "offset": (lambda n, b, t, o: (n - 1) // (b * t), "the tokens before the offset are not read"),
@@ -135,8 +215,7 @@ def test_cut_rows(answer):
 
 def _expect_rows(answer, ids, batch_size, num_steps):
     got = answer(ids.clone(), batch_size, num_steps)
-    if not isinstance(got, (tuple, list)) or len(got) != 2:
-        raise Wrong("return two tensors, X and Y")
+    expect_pair(got, "X and Y")
     pairs = list(text.sequential_batches(ids, batch_size, num_steps, offset=0))
     X, Y = (torch.stack(parts) for parts in zip(*pairs, strict=True))
     num_batches = len(pairs)
@@ -179,6 +258,7 @@ CUT_ROWS = Exercise(
     stars=2,
     test=test_cut_rows,
     solution=cut_rows,
+    section="1.3 Minibatches",
     wrong={
         "reading order": (_in_reading_order, "is cut in reading order"),
         "not shifted": (lambda ids, b, t: (_rows(ids, b, t), _rows(ids, b, t)), "equals X"),
@@ -214,8 +294,7 @@ def test_make_pairs(answer):
 
 def _expect_pairs(answer, ids, batch_size):
     got = answer(ids.clone(), batch_size)
-    if not isinstance(got, (tuple, list)) or len(got) != 2:
-        raise Wrong("return two tensors, X and Y")
+    expect_pair(got, "X and Y")
     length = (len(ids) - 1) // batch_size
     X = ids[: batch_size * length].reshape(batch_size, length)
     Y = ids[1 : batch_size * length + 1].reshape(batch_size, length)
@@ -256,6 +335,7 @@ MAKE_PAIRS = Exercise(
     stars=2,
     test=test_make_pairs,
     solution=make_pairs,
+    section="1.3 Minibatches",
     wrong={
         "rolled": (_pairs_rolled, "roll wraps"),
         "shortened": (_pairs_shortened, "has lost a column"),
@@ -273,14 +353,14 @@ MAKE_PAIRS = Exercise(
 # A bigram table from two one-hot matrices
 
 
-def bigram(ids, vocab_size, smoothing=1.0):
+def bigram_table(ids, vocab_size, smoothing=1.0):
     X = F.one_hot(ids[:-1], vocab_size).double()  # (L - 1, V)
     Y = F.one_hot(ids[1:], vocab_size).double()
     counts = X.T @ Y + smoothing  # (V, V): row = this token, column = the next
     return counts / counts.sum(1, keepdim=True)
 
 
-def test_bigram(answer):
+def test_bigram_table(answer):
     """From 'abab' by hand to random texts counted pair by pair."""
     _expect_bigram(answer, torch.tensor([0, 1, 0, 1]), 3, 1.0)
     for _ in range(20):
@@ -315,12 +395,13 @@ def _normalised(counts, axis):
     return counts / counts.sum(axis, keepdim=True)
 
 
-BIGRAM = Exercise(
-    name="bigram",
+BIGRAM_TABLE = Exercise(
+    name="bigram_table",
     chapter=1,
     stars=3,
-    test=test_bigram,
-    solution=bigram,
+    test=test_bigram_table,
+    solution=bigram_table,
+    section="1.5 From n-grams to a hidden state",
     wrong={
         "transposed": (lambda ids, v, k=1.0: _normalised(_counts(ids, v).T + k, 1), "has the next token in its rows"),
         "joint": (lambda ids, v, k=1.0: (_counts(ids, v) + k) / (_counts(ids, v) + k).sum(), "sums to 1 as a whole"),
@@ -335,4 +416,101 @@ BIGRAM = Exercise(
 )
 
 
-EXERCISES = (TIME_FIRST, COUNT_MINIBATCHES, CUT_ROWS, MAKE_PAIRS, BIGRAM)
+# Go further: guess the next character
+
+
+def guess_next(train_ids, contexts):
+    tables = []  # tables[k]: what followed k tokens in a row, and how often
+    for k in range(6):
+        table = collections.defaultdict(collections.Counter)
+        for i in range(k, len(train_ids)):
+            table[tuple(train_ids[i - k : i].tolist())][int(train_ids[i])] += 1
+        tables.append(table)
+    guesses = []
+    for context in contexts.tolist():
+        seen = (tables[k][tuple(context[8 - k :])] for k in (5, 4, 3, 2, 1, 0) if tuple(context[8 - k :]) in tables[k])
+        guesses.append(next(seen).most_common(1)[0][0])  # the longest ending that the text has shown
+    return torch.tensor(guesses)
+
+
+def _most_frequent_after(train_ids, contexts, k):
+    """Guess what most often followed the last k tokens, or 0 where they never came in a row."""
+    table = collections.defaultdict(collections.Counter)
+    train = train_ids.tolist()
+    for i in range(k, len(train)):
+        table[tuple(train[i - k : i])][train[i]] += 1
+    rows = (table.get(tuple(row[8 - k :])) for row in contexts.tolist())
+    return torch.tensor([row.most_common(1)[0][0] if row else 0 for row in rows])
+
+
+GUESS_SLIPS = {
+    "always the same": (
+        lambda train_ids, contexts: _most_frequent_after(train_ids, contexts, 0),
+        "guesses the same token everywhere: look at the contexts",
+    ),
+    "one token": (
+        lambda train_ids, contexts: _most_frequent_after(train_ids, contexts, 1),
+        "does as well as the bigram table, which knows the last token alone: look further back",
+    ),
+    "never shorter": (
+        lambda train_ids, contexts: _most_frequent_after(train_ids, contexts, 5),
+        "guesses 0, <unk>, where a context is new: lean on its last tokens, which the text has shown",
+    ),
+}
+GUESS_GOAL = 0.45
+
+
+def test_guess_next(answer):
+    """A cycle of letters first, then held-out text."""
+    cycle = torch.arange(60) % 5
+    got = answer(cycle.clone(), cycle[:30].unfold(0, 8, 1).clone())
+    expect_shape(got, (23,), "the guesses")
+    if len(got.unique()) == 1:
+        raise Wrong(f"in the text 0 1 2 3 4 0 1 2 … your function {GUESS_SLIPS['always the same'][1]}")
+    expect_close(got, cycle[8:31], "the guesses for contexts of the text 0 1 2 3 4 0 1 2 …")
+    ids = torch.tensor(text.Vocab(corpus())[list(corpus())])
+    train_ids, valid_ids = ids[:10_000], ids[10_000:20_000]
+    contexts, targets = valid_ids[:-1].unfold(0, 8, 1), valid_ids[8:]  # (M, 8), (M,)
+    got, seconds = within(60, answer, train_ids.clone(), contexts.clone())
+    expect_shape(got, targets.shape, "the guesses")
+    share = float((got == targets).double().mean())
+    measured = f"{share:.1%} of the held-out characters guessed, in {seconds:.1f} s"
+    if share >= GUESS_GOAL:
+        return f"Measured: {measured}; the goal was {GUESS_GOAL:.0%}."
+    for slip, sentence in GUESS_SLIPS.values():
+        if torch.equal(got, slip(train_ids, contexts)):
+            raise Wrong(f"measured: {measured}; the goal is {GUESS_GOAL:.0%}. Your function {sentence}")
+    zeros = float((got == 0).double().mean())
+    if zeros > 0.02:
+        raise Wrong(
+            f"measured: {measured}; the goal is {GUESS_GOAL:.0%}. In {zeros:.0%} of the places your function "
+            f"{GUESS_SLIPS['never shorter'][1]}"
+        )
+    raise Wrong(f"measured: {measured}; the goal is {GUESS_GOAL:.0%}")
+
+
+GUESS_NEXT = Exercise(
+    name="guess_next",
+    chapter=1,
+    stars=3,
+    test=test_guess_next,
+    solution=guess_next,
+    section="1.5 From n-grams to a hidden state",
+    wrong=GUESS_SLIPS,
+    hints=(
+        "Go through train_ids once for each length of context, and count what follows.",
+        "A dict from a tuple of ids to a collections.Counter of the next ids is a table that holds only what was seen.",
+        "For each context look up its last five tokens; if they were never seen in a row, its last four, and so on.",
+    ),
+)
+
+
+EXERCISES = (
+    TIME_FIRST,
+    VOCABULARY_SIZE,
+    COUNT_MINIBATCHES,
+    CUT_ROWS,
+    MAKE_PAIRS,
+    BIGRAM_TABLE,
+    GUESS_NEXT,
+)
