@@ -200,6 +200,19 @@ def new_classifier(vocab_size, num_hiddens=64, embed_size=100, drop_words=0.1, *
     return models.SentimentClassifier(nn.Sequential(models.DropWords(drop_words), embedding), layer, **options)
 
 
+@torch.no_grad()
+def use_vectors(embedding, vectors, found):
+    """Give an embedding (V, D) word vectors learned elsewhere; the other words get random ones of the same spread.
+
+    Args:
+        embedding: an ``nn.Embedding``; without any vector it stays as it is.
+        vectors, found: (V, D), and which of the rows are vectors, (V,), as :func:`rnnlib.data.load_glove` returns them.
+    """
+    if found.any():
+        nn.init.normal_(embedding.weight, std=float(vectors[found].std()))
+        embedding.weight[found] = vectors[found].to(embedding.weight)
+
+
 def new_optimizer(model, num_steps, lr=3e-3, embedding_lr=None):
     """Return AdamW and a schedule: the learning rate rises for 15 % of the minibatches and falls to 0 in the rest.
 
