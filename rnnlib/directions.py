@@ -36,6 +36,7 @@ def perplexity_by_position(model, batches):
     Returns:
         (T,): exp of the mean negative log-likelihood of the targets at each position.
     """
+    model.eval()
     device = next(model.parameters()).device
     total_nll, windows = 0.0, 0
     for X, Y in batches:

@@ -69,7 +69,7 @@ LETTERS = text.Vocab(" abcdefghijklmnopqrstuvwxyz")  # the same ids for the same
 
 
 def small_model(layer_class, num_hiddens):
-    """Build a language model for cleaned English, with about 82,000 parameters at the sizes of :data:`RECIPES`."""
+    """Build a language model for cleaned English, with about 84,000 parameters at the sizes of :data:`RECIPES`."""
     layer = layer_class(len(LETTERS), num_hiddens)
     nn.init.normal_(layer.weight_ih_l0, std=len(LETTERS) ** -0.5)  # the input moves a unit by about one (chapter 2)
     embedding = nn.Sequential(nn.Embedding(len(LETTERS), len(LETTERS)), nn.Dropout(0.1))

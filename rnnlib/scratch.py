@@ -372,19 +372,17 @@ def from_torch(layer, which="l0"):
         The tensors of :func:`lstm_params` or :func:`gru_params` without the read-out: 12 or 10.
 
     Raises:
-        ValueError: for a layer of another kind.
+        ValueError: for a layer of another kind, without biases or with a projection.
     """
-    if not isinstance(layer, (nn.LSTM, nn.GRU)):
-        raise ValueError(f"the layer is a {type(layer).__name__}: give an nn.LSTM or nn.GRU")
+    if not isinstance(layer, (nn.LSTM, nn.GRU)) or not layer.bias or layer.proj_size:
+        raise ValueError(f"{layer}: give an nn.LSTM or nn.GRU with biases, without proj_size")
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     packed = [getattr(layer, f"{name}_{which}") for name in names]
     by_gate = zip(*(tensor.split(layer.hidden_size) for tensor in packed), strict=True)
-    params = []
-    for W_x, W_h, b_x, b_h in by_gate:
-        params += [W_x.T, W_h.T, b_x + b_h]
-    if isinstance(layer, nn.GRU):
-        params[-1:] = [b_x, b_h]
-    return params
+    *gates, (W_x, W_h, b_x, b_h) = by_gate
+    params = [part for W, U, b, c in gates for part in (W.T, U.T, b + c)]
+    biases = [b_x, b_h] if isinstance(layer, nn.GRU) else [b_x + b_h]
+    return [*params, W_x.T, W_h.T, *biases]
 
 
 def rnn_step(X, H, params):
@@ -458,10 +456,10 @@ class Bidirectional(nn.Module):
         fresh = self.begin_state(len(ids))
         state = fresh if state is None else state
         check_state(state, fresh)
-        logits, first = self.ahead(ids, state[0])  # (T * N, V)
-        flipped, last = self.back(ids.flip(1), state[1])  # (T * N, V), last token first
+        logits, ahead_state = self.ahead(ids, state[0])  # (T * N, V)
+        flipped, back_state = self.back(ids.flip(1), state[1])  # (T * N, V), last first
         in_order = flipped.unflatten(0, ids.T.shape).flip(0)  # (T, N, V)
-        return logits + in_order.flatten(0, 1), (first, last)
+        return logits + in_order.flatten(0, 1), (ahead_state, back_state)
 
 
 def clip_gradients(params, theta):

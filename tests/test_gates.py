@@ -216,6 +216,9 @@ def test_state_of_another_form_is_named():
 def test_from_torch_wants_gates():
     with pytest.raises(ValueError, match=r"give an nn\.LSTM or nn\.GRU"):
         scratch.from_torch(nn.RNN(3, 4))
+    for layer in (nn.LSTM(3, 4, bias=False), nn.GRU(3, 4, bias=False), nn.LSTM(3, 4, proj_size=2)):
+        with pytest.raises(ValueError, match="with biases, without proj_size"):
+            scratch.from_torch(layer)
 
 
 # What one step does to the memory

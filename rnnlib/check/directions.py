@@ -169,7 +169,15 @@ def test_state_at_length(answer):
     for T, H, lengths in cases:
         real = torch.arange(T) < lengths[:, None]  # (N, T)
         output = torch.randn(len(lengths), T, 2 * H) * real[:, :, None]  # zeros beyond the end, as after unpacking
-        got = answer(output.clone(), lengths.clone())
+        try:
+            got = answer(output.clone(), lengths.clone())
+        except RuntimeError as error:
+            if "same number of dimensions" in str(error):
+                raise Wrong(
+                    f"output[:, lengths - 1] has shape {tuple(output[:, lengths - 1].shape)}: it takes all the "
+                    "steps in every row; name the row of each step too, output[torch.arange(N), lengths - 1]"
+                ) from None
+            raise
         expect_shape(got, (len(lengths), 2 * H))
         ends, first = lengths - 1, torch.zeros_like(lengths)
         slips = [
@@ -202,6 +210,12 @@ STATE_AT_LENGTH = Exercise(
             "the forward half has read everything at lengths - 1",
         ),
         "wrong way round": (lambda output, lengths: pick(output, 0 * lengths, lengths - 1), "the wrong way round"),
+        "all steps in every row": (
+            lambda output, lengths: torch.cat(
+                [output[:, lengths - 1, : output.shape[2] // 2], output[:, 0, output.shape[2] // 2 :]], 1
+            ),
+            "it takes all the steps in every row",
+        ),
         "one step late": (
             lambda output, lengths: pick(output, lengths.clamp(max=output.shape[1] - 1), 0 * lengths),
             "one step late",
@@ -225,6 +239,16 @@ def flip_padded(ids, lengths):
     return flipped  # (N, T)
 
 
+def _flip_and_cut(ids, lengths):
+    return ids.flip(1) * (torch.arange(ids.shape[1]) < lengths[:, None])
+
+
+def _flip_in_place(ids, lengths):
+    for row, length in enumerate(lengths):
+        ids[row, :length] = ids[row, :length].flip(0)
+    return ids
+
+
 def test_flip_padded(answer):
     """From two words to minibatches of any lengths, whose padding must stay at the end."""
     cases = [(torch.tensor([[5, 6, 7, 8], [1, 2, 0, 0]]), torch.tensor([4, 2]))]
@@ -233,7 +257,12 @@ def test_flip_padded(answer):
         lengths = torch.randint(1, T + 1, (N,))
         cases.append((torch.randint(1, 9, (N, T)) * (torch.arange(T) < lengths[:, None]), lengths))
     for ids, lengths in cases:
-        got = answer(ids.clone(), lengths.clone())
+        given = ids.clone()
+        got = answer(given, lengths.clone())
+        if not torch.equal(given, ids):
+            raise Wrong(
+                "your function changes the ids that came in: work on ids.clone(), or who calls it finds them so"
+            )
         expect_shape(got, ids.shape)
         right = torch.stack([torch.cat([row[:n].flip(0), row[n:]]) for row, n in zip(ids, lengths, strict=True)])
         kept = torch.stack([torch.cat([row[n:], row[:n]]) for row, n in zip(ids, lengths, strict=True)])
@@ -241,6 +270,7 @@ def test_flip_padded(answer):
             (ids.flip(1), "begins with the padding, which the backward reader then reads first: keep it at the end"),
             (ids.flip(0), "has the sequences of the minibatch flipped: time is axis 1"),
             (kept, "moves the padding to the front and flips nothing"),
+            (_flip_and_cut(ids, lengths), "is cut from a row flipped with its padding: flip only the letters"),
             (ids, "is what came in: nothing was flipped"),
         ]
         expect_close(got, right, f"the result for {ids.tolist()} with lengths {lengths.tolist()}", slips)
@@ -256,6 +286,8 @@ FLIP_PADDED = Exercise(
         "all flipped": (lambda ids, lengths: ids.flip(1), "begins with the padding"),
         "batch flipped": (lambda ids, lengths: ids.flip(0), "time is axis 1"),
         "nothing flipped": (lambda ids, lengths: ids, "nothing was flipped"),
+        "flipped and cut": (_flip_and_cut, "flip only the letters"),
+        "in place": (_flip_in_place, "changes the ids that came in"),
         "only moved": (
             lambda ids, lengths: torch.stack(
                 [torch.cat([row[n:], row[:n]]) for row, n in zip(ids, lengths, strict=True)]
@@ -292,6 +324,8 @@ def test_who_sees_what(answer):
         "a sum of all inputs from here on": (lambda X: X.flip(0).cumsum(0).flip(0), torch.ones(4, 4).triu().bool()),
         "a copy of the input": (lambda X: X.clone(), torch.eye(4).bool()),
         "the last input alone": (lambda X: X[-1:], torch.tensor([[False, False, False, True]])),
+        "the last feature": (lambda X: X[:, -1:], torch.eye(4).bool()),
+        "whole numbers": (lambda X: X.floor(), torch.eye(4).bool()),  # no path for autograd
     }
     for name, (read, right) in known.items():
         _expect_dependencies(answer, read, torch.randn(4, 3), right, name)
@@ -314,6 +348,11 @@ def _expect_dependencies(answer, read, X, right, name):
     slips = [(right.T, "has outputs and inputs the wrong way round: outputs are the rows")]
     if len(right) == len(right.T):
         slips.append((torch.eye(len(right)).bool(), "sees only the output at the changed step: compare all outputs"))
+    nothing = torch.zeros_like(right)
+    if name == "the last feature":
+        slips.append((nothing, "finds no dependence: change all the numbers of an input, not only some"))
+    if name == "whole numbers":
+        slips.append((nothing, "finds nothing, since a staircase has slope 0: do without derivatives"))
     all_at_once = torch.ones_like(right).bool()
     slips.append((all_at_once, "says that everything depends on everything: change one time step at a time"))
     expect_close(got, right, f"the matrix of {name}", slips)
@@ -326,6 +365,21 @@ def _see_own_step(read, X):
         changed[t] += 1.0
         matrix[t, t] = (read(changed)[t] != read(X)[t]).any()
     return matrix
+
+
+def _ask_autograd(read, X):
+    with torch.enable_grad():
+        jacobian = torch.autograd.functional.jacobian(read, X)  # (S, K, T, D)
+    return jacobian.abs().sum((1, 3)) > 0
+
+
+def _change_first_feature(read, X):
+    columns = []
+    for t in range(len(X)):
+        changed = X.clone()
+        changed[t, 0] += 1.0
+        columns.append((read(changed) != read(X)).any(1))
+    return torch.stack(columns, 1)
 
 
 def _change_all(read, X):
@@ -350,6 +404,8 @@ WHO_SEES_WHAT = Exercise(
         "transposed": (lambda read, X: who_sees_what(read, X).T, "outputs are the rows"),
         "own step only": (_see_own_step, "compare all outputs"),
         "all at once": (_change_all, "change one time step at a time"),
+        "autograd": (_ask_autograd, "a staircase has slope 0"),
+        "one feature": (_change_first_feature, "change all the numbers of an input"),
         "in place": (_change_in_place, "leaves X changed"),
         "numbers": (lambda read, X: who_sees_what(read, X).float(), "answer yes or no"),
     },

@@ -252,7 +252,7 @@ def _test_set_half_lives(answer):
             old = (before.get_parameter(name) + before.get_parameter(other)).detach().split(size)
             place = name.removeprefix("bias_ih_")
             slips = (
-                (2 * wanted, "is the value twice: PyTorch adds both biases, so only one may get it"),
+                (2 * wanted, "is the value twice: PyTorch adds both biases, so together they must make it"),
                 (old[1], f"has not been set at all in {place}: loop over all layers and directions"),
                 (
                     before.get_parameter(other)[size : 2 * size] + wanted,

@@ -17,7 +17,8 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 def two_readers(num_steps=4):
     """Return the Figure of a bidirectional layer unrolled over time: inputs, both chains of states, outputs."""
     fig, (axes,) = plots.stacked_axes(3.0, [1], left=0.14, bottom=0.02)
-    rows = {"inputs": (0, "X", "#EEEEEE"), "ahead": (1, "H", plots.SKY), "back": (2, "H", plots.YELLOW)}
+    rows = {"inputs": (0, "X", "#EEEEEE"), "ahead": (1, r"\overrightarrow{H}", plots.SKY)}
+    rows["back"] = (2, r"\overleftarrow{H}", plots.YELLOW)
     rows["outputs"] = (3, "O", "#EEEEEE")
     arrow = {"arrowstyle": "-|>", "color": plots.INK, "shrinkA": 15, "shrinkB": 15, "mutation_scale": 12}
     box = {"boxstyle": "round,pad=0.35", "edgecolor": plots.GREY}
