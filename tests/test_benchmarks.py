@@ -1,0 +1,81 @@
+"""The benchmarks' own arithmetic: turns and medians, first epochs, tables, the comparison of two results."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import clock, compare, record, training
+
+CPU = torch.device("cpu")
+
+
+def test_rivals_take_turns_and_the_median_counts():
+    order, time = [], [0.0]
+    durations = {"a": iter([100, 3, 1, 50]), "b": iter([100, 2, 2, 2])}  # the first turn warms up
+
+    def run(name):
+        order.append(name)
+        time[0] += next(durations[name])
+
+    rivals = {name: lambda name=name: run(name) for name in durations}
+    measured = clock.side_by_side(rivals, repeats=3, now=lambda device: time[0])
+    assert order == ["a", "b"] * 4
+    assert measured == {"a": (3, 1, 50), "b": (2, 2, 2)}
+    assert measured["a"].spread == "1000.0 to 50000.0 ms"
+
+
+def test_recipes_are_trained_until_all_levels_are_reached(monkeypatch):
+    time = [0.0]
+    monkeypatch.setattr(clock, "seconds", lambda device: time[0])
+
+    def recipe(perplexities, seconds):
+        values = iter(perplexities)
+
+        def run_epoch():
+            time[0] += seconds
+            return next(values)  # fails if it is trained on after the last level
+
+        return run_epoch
+
+    runs = {"slow": recipe([9, 1.3, 2, 1.1], 10), "fast": recipe([1.05], 5), "never": recipe([9] * 6, 1)}
+    slow, fast, never = training.race_to(runs, (1.3, 1.1), 6, CPU)
+    assert slow == {
+        "recipe": "slow",
+        "epoch of 1.3": 2,
+        "CPU s to 1.3": 20.0,
+        "epoch of 1.1": 4,
+        "CPU s to 1.1": 40.0,
+        "times as fast as d2l's": 1.0,
+    }
+    assert (fast["epoch of 1.1"], fast["times as fast as d2l's"]) == (1, 8.0)
+    assert never == {"recipe": "never", "times as fast as d2l's": "–"}
+
+
+def test_a_step_of_each_network_starts_from_the_same_loss():
+    batches = [tuple(torch.randint(training.V, (2, 4, 5)))]
+    losses = {name: training.training_step(net, batches)() for name, net in training.networks(16, CPU).items()}
+    tanh = [losses[name] for name in ("loop (ScratchRNN)", "FastRNN", "nn.RNN")]
+    assert tanh == pytest.approx([tanh[0]] * 3, abs=1e-6)
+    assert set(losses) == {"loop (ScratchRNN)", "FastRNN", "nn.RNN", "nn.GRU", "nn.LSTM"}
+
+
+def test_operations_by_hand():
+    assert training.operations("FastRNN", 512) == 6 * (512 * 512 + 28 * 512)
+    assert training.operations("nn.LSTM", 2) == 6 * (4 * 4 + 28 * 2)
+
+
+def test_results_can_be_written_and_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    rows = [{"H": 256, "model": "a", "tokens/s": 1000, "spread": "1 to 2 ms"}, {"H": 512, "model": "a", "ratio": 0.5}]
+    record.write("old", rows, title="What it is.")
+    rows[0] |= {"tokens/s": 1500, "spread": "3 to 4 ms"}
+    record.write("new", [*rows, {"H": 1024, "model": "a", "tokens/s": 1}])
+    assert json.loads((tmp_path / "old.json").read_text())["rows"][1] == {"H": 512, "model": "a", "ratio": 0.5}
+    page = (tmp_path / "old.md").read_text(encoding="utf-8")
+    assert "What it is." in page and "| 256 | a | 1,000 | 1 to 2 ms | – |" in page
+    assert not (tmp_path / "new.md").exists()
+    assert compare.compare(tmp_path / "old.json", tmp_path / "new.json") == [
+        {"what": "256, a", "number": "tokens/s", "old": 1000, "new": 1500, "new / old": 1.5},
+        {"what": "512, a", "number": "ratio", "old": 0.5, "new": 0.5, "new / old": 1.0},
+    ]
