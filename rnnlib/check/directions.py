@@ -60,6 +60,7 @@ JOIN_DIRECTIONS = Exercise(
     stars=1,
     test=test_join_directions,
     solution=join_directions,
+    section="Two readers",
     wrong={
         "not flipped back": (
             lambda ahead, back, X: torch.cat([ahead(X)[0], back(X.flip(0))[0]], 2),
@@ -128,6 +129,7 @@ FINAL_STATE = Exercise(
     stars=1,
     test=test_final_state,
     solution=final_state,
+    section="The right final state",
     wrong={
         "one direction": (lambda h_n: h_n[-1], "join both directions side by side"),
         "order": (lambda h_n: torch.cat([h_n[-1], h_n[-2]], 1), "has the backward state first"),
@@ -199,6 +201,7 @@ STATE_AT_LENGTH = Exercise(
     stars=2,
     test=test_state_at_length,
     solution=state_at_length,
+    section="With padding",
     wrong={
         "last output": (lambda output, lengths: output[:, -1], "zeros after a shorter sequence"),
         "both at the end": (
@@ -282,6 +285,7 @@ FLIP_PADDED = Exercise(
     stars=2,
     test=test_flip_padded,
     solution=flip_padded,
+    section="With padding",
     wrong={
         "all flipped": (lambda ids, lengths: ids.flip(1), "begins with the padding"),
         "batch flipped": (lambda ids, lengths: ids.flip(0), "time is axis 1"),
@@ -400,6 +404,7 @@ WHO_SEES_WHAT = Exercise(
     stars=3,
     test=test_who_sees_what,
     solution=who_sees_what,
+    section="Who sees what",
     wrong={
         "transposed": (lambda read, X: who_sees_what(read, X).T, "outputs are the rows"),
         "own step only": (_see_own_step, "compare all outputs"),

@@ -35,6 +35,7 @@ COUNT_LSTM = Exercise(
     stars=1,
     test=_test_count_lstm,
     solution=count_lstm,
+    section="The class",
     wrong={
         "three gates": (lambda V, H: 3 * (V * H + H * H + H) + H * V + V, "counts three gates"),
         "no read-out": (lambda V, H: 4 * (V * H + H * H + H), "leaves the read-out"),
@@ -95,6 +96,7 @@ NEW_STATE = Exercise(
     stars=2,
     test=_test_new_state,
     solution=new_state,
+    section="Gate by gate",
     wrong={
         "gates swapped": (lambda i, f, g, o, C: (o * torch.tanh(i * C + f * g), i * C + f * g), "swapped"),
         "order": (lambda i, f, g, o, C: (f * C + i * g, o * torch.tanh(f * C + i * g)), "the order is H, C"),
@@ -151,6 +153,7 @@ GRU_CANDIDATE = Exercise(
     stars=2,
     test=_test_gru_candidate,
     solution=gru_candidate,
+    section="GRU: two gates, one state",
     wrong={
         "reset before": (
             lambda X, H, R, W_xh, W_hh, b_xh, b_hh: torch.tanh(X @ W_xh + b_xh + (R * H) @ W_hh + b_hh),
@@ -202,6 +205,7 @@ BIAS_FOR = Exercise(
     stars=2,
     test=_test_bias_for,
     solution=bias_for,
+    section="Over many steps: the forget bias decides",
     wrong={
         "gate": (lambda steps: 0.5 ** (1 / steps), "is the value of the gate"),
         "logarithm": (lambda steps: math.log(0.5) / steps, "the logarithm of the gate"),
@@ -295,6 +299,7 @@ SET_HALF_LIVES = Exercise(
     stars=2,
     test=_test_set_half_lives,
     solution=set_half_lives,
+    section="Over many steps: the forget bias decides",
     wrong={
         "set twice": (
             lambda lstm, steps: _set_in_every(lstm, _biases(steps), ("bias_ih", "bias_hh")),
@@ -359,6 +364,7 @@ LEFT_AT_THE_END = Exercise(
     stars=3,
     test=_test_left_at_the_end,
     solution=left_at_the_end,
+    section="Why it remembers",
     wrong={
         "one gate too many": (
             lambda F: torch.stack([F[t:].prod(0) for t in range(len(F))]),
