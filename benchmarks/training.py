@@ -24,7 +24,7 @@ def networks(num_hiddens, device):
     quick.load_state_dict(loop.state_dict())
     layers = {name: models.LanguageModel(layer(V, num_hiddens), V).to(device) for name, layer in LAYERS.items()}
     models.copy_weights(loop, layers["nn.RNN"])
-    return {"loop (ScratchRNN)": loop, "FastRNN": quick, **layers}
+    return {"ScratchRNN": loop, "FastRNN": quick, **layers}
 
 
 def training_step(model, batches):
@@ -108,7 +108,7 @@ def speed(device):
     for num_hiddens in (256, 512):
         nets = networks(num_hiddens, device)
         net = scratch_model(V, num_hiddens, device)
-        for ours, theirs in zip(nets["loop (ScratchRNN)"].params, net.params, strict=True):
+        for ours, theirs in zip(nets["ScratchRNN"].params, net.params, strict=True):
             theirs.data.copy_(ours.data)
         if device.type == "cuda":
             for name, kind in (("loop, torch.compile", CompiledRNN), ("loop, CUDA graph", GraphedRNN)):

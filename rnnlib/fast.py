@@ -22,7 +22,7 @@ class FastRecurrence(torch.autograd.Function):
     def forward(ctx, ids, H, W_xh, W_hh, b_h, W_hq, b_q):
         """Read ids (T, N), time first, from the state H; return logits (T * N, V) and the last state (N, H)."""
         inputs = F.embedding(ids, W_xh + b_h)  # X_t W_xh + b_h for all t: (T, N, H)
-        states = torch.cat([H[None], inputs])  # (T + 1, N, H), each input to become a state
+        states = torch.cat([H[None], inputs])  # (T + 1, N, H), inputs to become states
         for before, after in itertools.pairwise(states):  # (N, H) each
             after.addmm_(before, W_hh, beta=2, alpha=2)  # 2 (after + before W_hh)
             after.sigmoid_().mul_(2).sub_(1)  # tanh of half of it
