@@ -6,7 +6,7 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
-from rnnlib import plots, sampling, scratch, text, training
+from rnnlib import fast, plots, sampling, scratch, text, training
 from rnnlib.explore.frame import Explorer
 from rnnlib.ngrams import NGram, geometric_mean_of_inverses
 
@@ -247,7 +247,7 @@ class HiddenSizeLab(Explorer):
     def _train(self, num_hiddens, input_scale, on_progress):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model = scratch.ScratchRNN(self.vocab_size, num_hiddens, input_scale=input_scale).to(self.device)
+            model = fast.FastRNN(self.vocab_size, num_hiddens, input_scale=input_scale).to(self.device)
         parameters = sum(p.numel() for p in model.params)
 
         def report(history, status, final):
