@@ -1,6 +1,6 @@
 """Exercises that check themselves: ``check.NAME(my_answer)`` prints a verdict, ``hint=1`` to ``3`` adds a hint."""
 
-from rnnlib.check import directions, frame, gates, gradients, language_model, layers, shapes
+from rnnlib.check import directions, frame, gates, gradients, language_model, layers, sentiment, shapes
 from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
 
 EXERCISES = (
@@ -10,6 +10,7 @@ EXERCISES = (
     *layers.EXERCISES,
     *gates.EXERCISES,
     *directions.EXERCISES,
+    *sentiment.EXERCISES,
 )
 globals().update({exercise.name: exercise for exercise in EXERCISES})
 

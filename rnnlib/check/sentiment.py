@@ -1,0 +1,493 @@
+"""Exercises of chapter 7: reviews, padding and what a score is worth."""
+
+import torch
+import torch.nn.functional as F
+
+from rnnlib import reviews
+from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_pair, expect_shape, expect_something, kind
+from rnnlib.reviews import PAD, UNK
+
+# ★ Precision and recall
+
+
+def precision_and_recall(probabilities, labels, threshold):
+    called = probabilities > threshold  # called positive
+    hits = (called & (labels == 1)).sum()
+    return float(hits / called.sum()), float(hits / (labels == 1).sum())
+
+
+def _swapped(p, y, t):
+    return precision_and_recall(p, y, t)[::-1]
+
+
+def _accuracy(p, y, t):
+    return (float(((p > t) == (y == 1)).double().mean()),) * 2
+
+
+def _of_all(p, y, t):
+    hits = float(((p > t) & (y == 1)).double().mean())
+    return hits, hits
+
+
+def _half(p, y, t):
+    return precision_and_recall(p, y, 0.5)
+
+
+def _negatives(p, y, t):
+    return precision_and_recall(1 - p, 1 - y, 1 - t)
+
+
+SCORE_SLIPS = {
+    "swapped": (_swapped, "are the wrong way round: precision is a share of what was called positive"),
+    "accuracy": (_accuracy, "are accuracies, shares of all reviews that were judged right"),
+    "of all reviews": (_of_all, "are shares of all reviews: divide by those called positive, and by those that are"),
+    "one half": (_half, "are those at a threshold of one half: use the one that is given"),
+    "negatives": (_negatives, "are those of the negative reviews"),
+}
+
+
+def _test_precision_and_recall(answer):
+    worked = (torch.tensor([0.95, 0.8, 0.7, 0.6, 0.4, 0.2]), torch.tensor([1, 1, 0, 1, 1, 0]), 0.65)
+    generator = torch.Generator().manual_seed(0)
+    cases = [worked]
+    for threshold in (0.3, 0.5, 0.8, 0.9):
+        labels = torch.randint(2, (40,), generator=generator)
+        chance = torch.rand(40, generator=generator)
+        cases.append(((chance + 0.5 * labels) / 1.5, labels, threshold))
+    for p, y, threshold in cases:
+        got = answer(p.clone(), y.clone(), threshold)
+        expect_something(got)
+        if not isinstance(got, (tuple, list)) or len(got) != 2:
+            raise Wrong(f"return two numbers, precision and recall, but {kind(got)} came")
+        slips = [(torch.tensor(slip(p, y, threshold)), sentence) for slip, sentence in SCORE_SLIPS.values()]
+        got = torch.stack([torch.as_tensor(part).double() for part in got])
+        what = f"precision and recall at a threshold of {threshold}"
+        expect_close(got, torch.tensor(precision_and_recall(p, y, threshold)), what, slips)
+
+
+PRECISION_AND_RECALL = Exercise(
+    "precision_and_recall",
+    chapter=7,
+    stars=1,
+    test=_test_precision_and_recall,
+    solution=precision_and_recall,
+    section="Where to draw the line",
+    wrong=SCORE_SLIPS,
+    hints=(
+        "Count three things: reviews called positive, reviews that are positive, and reviews that are both.",
+        "Both shares have the same numerator, the reviews that are called positive and are.",
+        "hits / called, then hits / positive, where called = probabilities > threshold.",
+    ),
+)
+
+
+# ★★ The ends of reviews, padded
+
+
+def pad_tails(rows, length):
+    ids = torch.full((len(rows), length), reviews.PAD)
+    for i, row in enumerate(rows):
+        ids[i, : len(row[-length:])] = row[-length:]
+    return ids, torch.tensor([min(len(row), length) for row in rows])
+
+
+def _pad_rows(rows, length, cut=lambda row, length: row[-length:], fill=PAD, front=False):
+    """Cut, fill and place as told, which may be wrong."""
+    ids = torch.full((len(rows), length), fill)
+    for i, row in enumerate(rows):
+        kept = cut(row, length)
+        start = length - len(kept) if front else 0
+        ids[i, start : start + len(kept)] = kept
+    return ids
+
+
+def _lengths(rows, length):
+    return torch.tensor([min(len(row), length) for row in rows])
+
+
+PAD_SLIPS = {
+    "heads": (
+        lambda rows, length: (_pad_rows(rows, length, cut=lambda row, n: row[:n]), _lengths(rows, length)),
+        "hold the beginnings of the reviews: keep the last words, where the verdict stands",
+    ),
+    "padded with <unk>": (
+        lambda rows, length: (_pad_rows(rows, length, fill=UNK), _lengths(rows, length)),
+        "are filled up with 0, which is <unk>, a word nobody knows: <pad> has an id of its own, 1",
+    ),
+    "padded in front": (
+        lambda rows, length: (_pad_rows(rows, length, front=True), _lengths(rows, length)),
+        "have their padding in front: it belongs behind the last word",
+    ),
+    "padded in front with <unk>": (
+        lambda rows, length: (_pad_rows(rows, length, fill=UNK, front=True), _lengths(rows, length)),
+        "have zeros in front: <pad> is 1, and belongs behind the last word",
+    ),
+}
+LENGTH_SLIPS = {
+    "lengths before the cut": (
+        lambda rows, length: (_pad_rows(rows, length), torch.tensor([len(row) for row in rows])),
+        "are those before the cut: a review of 500 words that was cut to 400 has 400",
+    ),
+    "lengths with padding": (
+        lambda rows, length: (_pad_rows(rows, length), torch.full((len(rows),), length)),
+        "count the padding: a network would read it",
+    ),
+}
+
+
+def _test_pad_tails(answer):
+    cases = [([torch.tensor([7, 0, 9]), torch.tensor([4, 5, 6, 8, 2])], 4)]
+    generator = torch.Generator().manual_seed(0)
+    for length in (1, 3, 6):
+        sizes = torch.randint(1, 9, (5,), generator=generator).tolist()
+        cases.append(([torch.randint(2, 30, (size,), generator=generator) for size in sizes], length))
+    for rows, length in cases:
+        got = answer([row.clone() for row in rows], length)
+        expect_pair(got, "ids and lengths")
+        expect_shape(got[0], (len(rows), length), "the ids")
+        expect_shape(got[1], (len(rows),), "the lengths")
+        case = f"of {[row.tolist() for row in rows]} with length={length}"
+        slips = [(slip(rows, length)[0], sentence) for slip, sentence in PAD_SLIPS.values()]
+        expect_close(got[0], pad_tails(rows, length)[0], f"the ids {case}", slips)
+        slips = [(slip(rows, length)[1], sentence) for slip, sentence in LENGTH_SLIPS.values()]
+        expect_close(got[1], pad_tails(rows, length)[1], f"the lengths {case}", slips)
+
+
+PAD_TAILS = Exercise(
+    "pad_tails",
+    chapter=7,
+    stars=2,
+    test=_test_pad_tails,
+    solution=pad_tails,
+    section="Minibatches of like length",
+    wrong=PAD_SLIPS | LENGTH_SLIPS,
+    hints=(
+        "row[-length:] keeps the end of a row; a shorter row stays whole.",
+        "Begin with torch.full((N, length), 1), which is nothing but <pad>, and write each row into its place.",
+        "ids[i, : len(kept)] = kept, where kept = row[-length:]; the lengths are those of what was kept.",
+    ),
+)
+
+
+# ★★ A loss that padding has no part in
+
+
+def loss_without_padding(logits, targets):
+    return F.cross_entropy(logits, targets, ignore_index=reviews.PAD)
+
+
+def _each(logits, targets):
+    return F.cross_entropy(logits, targets, reduction="none")
+
+
+PADDED_LOSS_SLIPS = {
+    "pads averaged in": (
+        lambda logits, targets: F.cross_entropy(logits, targets),
+        "averages over the padding too, which is easy to foretell: the loss then looks better the more there is",
+    ),
+    "divided by all": (
+        lambda logits, targets: (_each(logits, targets) * (targets != PAD)).mean(),
+        "leaves the padding out of the sum, but divides by all places: divide by the number of real ones",
+    ),
+    "unknown words out": (
+        lambda logits, targets: F.cross_entropy(logits, targets, ignore_index=UNK),
+        "leaves out 0, which is <unk>, a word all the same; <pad> is 1",
+    ),
+    "both out": (
+        lambda logits, targets: _each(logits, targets)[targets > PAD].mean(),
+        "leaves <unk> out too: it is a word; only <pad> is none",
+    ),
+    "summed": (
+        lambda logits, targets: F.cross_entropy(logits, targets, ignore_index=PAD, reduction="sum"),
+        "adds up the real places: take their mean, or long batches make long steps",
+    ),
+}
+
+
+def _test_loss_without_padding(answer):
+    generator = torch.Generator().manual_seed(0)
+    for places, V in ((6, 4), (30, 7), (12, 3)):
+        logits = torch.randn(places, V, generator=generator, dtype=torch.float64)
+        targets = torch.randint(V, (places,), generator=generator)
+        targets[:3] = torch.tensor([UNK, PAD, 2])
+        got = answer(logits.clone(), targets.clone())
+        slips = [(slip(logits, targets), sentence) for slip, sentence in PADDED_LOSS_SLIPS.values()]
+        expect_close(got, loss_without_padding(logits, targets), f"the loss of {places} places", slips)
+
+
+LOSS_WITHOUT_PADDING = Exercise(
+    "loss_without_padding",
+    chapter=7,
+    stars=2,
+    test=_test_loss_without_padding,
+    solution=loss_without_padding,
+    section="One id for `<pad>` and `<unk>`",
+    wrong=PADDED_LOSS_SLIPS,
+    hints=(
+        "Which of the places are real? targets != 1 says it.",
+        "Keep the logits and the targets of the real places alone, logits[real], and take the usual mean loss.",
+        "F.cross_entropy has an argument ignore_index, the target that has no part in the mean.",
+    ),
+)
+
+
+# ★★ Folds without a film on both sides
+
+
+def movie_folds(num_reviews, num_folds):
+    cuts = [k * num_reviews // num_folds for k in range(num_folds + 1)]
+    return [list(range(cuts[k], cuts[k + 1])) for k in range(num_folds)]
+
+
+def _strided(num_reviews, num_folds):
+    return [list(range(fold, num_reviews, num_folds)) for fold in range(num_folds)]
+
+
+def _shuffled(num_reviews, num_folds):
+    order = torch.randperm(num_reviews).tolist()
+    return [[order[i] for i in fold] for fold in movie_folds(num_reviews, num_folds)]
+
+
+def _rest_dropped(num_reviews, num_folds):
+    size = num_reviews // num_folds
+    return [list(range(fold * size, (fold + 1) * size)) for fold in range(num_folds)]
+
+
+def _rest_in_the_last(num_reviews, num_folds):
+    folds = _rest_dropped(num_reviews, num_folds)
+    return [*folds[:-1], list(range(folds[-1][0], num_reviews))]
+
+
+def _training_parts(num_reviews, num_folds):
+    return [[i for i in range(num_reviews) if i not in fold] for fold in movie_folds(num_reviews, num_folds)]
+
+
+FOLD_SLIPS = {
+    "strided": (_strided, "neighbours are in different folds, and neighbours are reviews of the same film"),
+    "rest dropped": (_rest_dropped, "some reviews are in no fold: each must be held out once"),
+    "rest in the last": (_rest_in_the_last, "the sizes differ by more than one: share the rest out among the folds"),
+    "training parts": (_training_parts, "some reviews are in more than one fold: return what is held out"),
+}
+
+
+def _test_movie_folds(answer):
+    for num_reviews, num_folds in ((11, 4), (10, 5), (23, 4), (100, 7), (6, 1)):
+        folds = answer(num_reviews, num_folds)
+        expect_something(folds)
+        case = f"for {num_reviews} reviews and {num_folds} folds"
+        if not isinstance(folds, (list, tuple)) or len(folds) != num_folds:
+            raise Wrong(f"return a list of {num_folds} folds {case}, but {kind(folds)} came")
+        if not all(isinstance(fold, (list, tuple, range)) for fold in folds):
+            raise Wrong(f"each fold should be a list of numbers, but {kind(folds[0])} came")
+        ids = [i for fold in folds for i in fold]
+        if len(ids) != len(set(ids)):
+            raise Wrong(f"{case} {FOLD_SLIPS['training parts'][1]}")
+        if set(ids) - set(range(num_reviews)):
+            raise Wrong(f"{case} there are numbers that no review has; they go from 0 to {num_reviews - 1}")
+        if len(ids) < num_reviews:
+            raise Wrong(f"{case} {FOLD_SLIPS['rest dropped'][1]}")
+        if any(sorted(fold) != list(range(min(fold), max(fold) + 1)) for fold in folds if fold):
+            raise Wrong(f"{case} {FOLD_SLIPS['strided'][1]}: make each fold a block")
+        sizes = [len(fold) for fold in folds]
+        if max(sizes) - min(sizes) > 1:
+            raise Wrong(f"{case} {FOLD_SLIPS['rest in the last'][1]}; they are {sizes}")
+
+
+MOVIE_FOLDS = Exercise(
+    "movie_folds",
+    chapter=7,
+    stars=2,
+    test=_test_movie_folds,
+    solution=movie_folds,
+    section="A split that doesn't cheat",
+    wrong=FOLD_SLIPS | {"shuffled": (_shuffled, "make each fold a block")},
+    hints=(
+        "Cut the numbers 0 to num_reviews - 1 into num_folds blocks.",
+        "Block k begins where k / num_folds of all reviews lie behind it.",
+        "Fold k goes from k * num_reviews // num_folds to (k + 1) * num_reviews // num_folds.",
+    ),
+)
+
+
+# ★★ Debug: attention that looks at padding
+
+
+def attend(outputs, scores, lengths):
+    real = torch.arange(len(scores))[:, None] < lengths  # (T, N)
+    weights = torch.softmax(scores.masked_fill(~real, -torch.inf), dim=0)  # (T, N)
+    return (weights[..., None] * outputs).sum(dim=0)  # (N, H)
+
+
+def _pool(outputs, weights):
+    return (weights[..., None] * outputs).sum(dim=0)
+
+
+def _real(scores, lengths):
+    return torch.arange(len(scores))[:, None] < lengths
+
+
+ATTEND_SLIPS = {
+    "mask after softmax": (
+        lambda outputs, scores, lengths: _pool(outputs, torch.softmax(scores, 0) * _real(scores, lengths)),
+        "still come from weights that don't sum to 1: padding takes its share before the mask takes it away",
+    ),
+    "no mask": (
+        lambda outputs, scores, lengths: _pool(outputs, torch.softmax(scores, 0)),
+        "still depend on the padding: its steps get weight too",
+    ),
+    "scores times mask": (
+        lambda outputs, scores, lengths: _pool(outputs, torch.softmax(scores * _real(scores, lengths), 0)),
+        "give padding the score 0, which is a score like another: exp(0) is 1; it takes minus infinity to get 0",
+    ),
+    "over the reviews": (
+        lambda outputs, scores, lengths: _pool(
+            outputs, torch.softmax(scores.masked_fill(~_real(scores, lengths), -1e9), 1)
+        ),
+        "share the weight out among the reviews: it is the steps of one review that compete, dim=0",
+    ),
+    "a mean": (
+        lambda outputs, scores, lengths: _pool(outputs, _real(scores, lengths) / lengths),
+        "are plain means over the real steps: the scores say which steps count",
+    ),
+}
+
+
+def _test_attend(answer):
+    generator = torch.Generator().manual_seed(0)
+    for lengths in ([3, 1], [5, 2, 4], [4], [6, 6]):
+        lengths = torch.tensor(lengths)
+        T, N = int(lengths.max()), len(lengths)
+        scores = torch.randn(T, N, generator=generator, dtype=torch.float64)
+        outputs = torch.randn(T, N, 3, generator=generator, dtype=torch.float64)
+        got = answer(outputs.clone(), scores.clone(), lengths.clone())
+        expect_shape(got, (N, 3), f"the result for lengths {lengths.tolist()}")
+        slips = [(slip(outputs, scores, lengths), sentence) for slip, sentence in ATTEND_SLIPS.values()]
+        expect_close(got, attend(outputs, scores, lengths), f"the rows for lengths {lengths.tolist()}", slips)
+
+
+ATTEND = Exercise(
+    "attend",
+    chapter=7,
+    stars=2,
+    test=_test_attend,
+    solution=attend,
+    section="Read-outs",
+    wrong=ATTEND_SLIPS,
+    hints=(
+        "Add up the weights of one review, over its real steps. What should they give?",
+        "The mask has to act before softmax, so that padding never takes part in the competition.",
+        "scores.masked_fill(~real, -torch.inf) gives padding the weight exp(-inf) = 0; then softmax over dim=0.",
+    ),
+)
+
+
+# ★★★ Which word made the verdict?
+
+
+def leave_one_out(score, ids):
+    whole = score(ids)
+    effects = []
+    for i in range(len(ids)):
+        without = torch.cat([ids[:i], ids[i + 1 :]])
+        effects.append(whole - score(without))
+    return torch.stack(effects)
+
+
+def _effects(score, ids, change):
+    return torch.stack([score(ids) - score(change(ids, i)) for i in range(len(ids))])
+
+
+def _without(ids, i):
+    return torch.cat([ids[:i], ids[i + 1 :]])
+
+
+def _replaced(token):
+    def replace(ids, i):
+        ids = ids.clone()
+        ids[i] = token
+        return ids
+
+    return replace
+
+
+def _replaced_for_good(score, ids):
+    whole, effects = score(ids), []
+    for i in range(len(ids)):
+        ids[i] = UNK
+        effects.append(whole - score(ids))
+    return torch.stack(effects)
+
+
+EFFECT_SLIPS = {
+    "sign": (
+        lambda score, ids: -_effects(score, ids, _without),
+        "has the sign turned round: a word that speaks for the film has an effect above 0",
+    ),
+    "<unk> in its place": (
+        lambda score, ids: _effects(score, ids, _replaced(UNK)),
+        "puts <unk> in the word's place: leave the word out, so that its neighbours meet",
+    ),
+    "<pad> in its place": (
+        lambda score, ids: _effects(score, ids, _replaced(PAD)),
+        "puts <pad> in the word's place, which the network reads there: leave the word out",
+    ),
+    "the word alone": (
+        lambda score, ids: torch.stack([score(ids[i : i + 1]) for i in range(len(ids))]),
+        "scores each word alone: its effect depends on the others, as in 'not good'",
+    ),
+    "running verdict": (
+        lambda score, ids: _effects(score, ids, lambda ids, i: ids[:i]),
+        "leaves out the word and all after it",
+    ),
+}
+CHANGED = "your function leaves the ids changed: each word must be back before the next is left out"
+
+
+def _score(ids):
+    """Judge a review by a small fixed rule: words have values, 2 turns the next one round, and <pad> is noticed."""
+    values = torch.tensor([0.1, -0.3, 0.0, 1.0, -2.0, 0.5, 3.0, -0.7], dtype=torch.float64)
+    total = torch.zeros((), dtype=torch.float64)
+    for i, word in enumerate(ids.tolist()):
+        total = total + values[word] * (-1 if i and ids[i - 1] == 2 else 1)
+    return total
+
+
+def _test_leave_one_out(answer):
+    generator = torch.Generator().manual_seed(0)
+    cases = [torch.tensor([5, 2, 3, 4])] + [torch.randint(2, 8, (n,), generator=generator) for n in (7, 12, 2)]
+    for ids in cases:
+        given = ids.clone()
+        got = answer(_score, given)
+        expect_something(got)
+        if not torch.equal(given, ids):
+            raise Wrong(CHANGED)
+        got = torch.stack(list(got)) if isinstance(got, (list, tuple)) else got
+        expect_shape(got, (len(ids),), "the effects")
+        slips = [(slip(_score, ids.clone()), sentence) for slip, sentence in EFFECT_SLIPS.values()]
+        expect_close(got, leave_one_out(_score, ids), f"the effect of each word of {ids.tolist()}", slips)
+
+
+LEAVE_ONE_OUT = Exercise(
+    "leave_one_out",
+    chapter=7,
+    stars=3,
+    test=_test_leave_one_out,
+    solution=leave_one_out,
+    section="Ask it yourself",
+    wrong=EFFECT_SLIPS | {"for good": (_replaced_for_good, CHANGED)},
+    hints=(
+        "Score the whole review once, then once more without each of its words.",
+        "The ids without word i are torch.cat([ids[:i], ids[i + 1 :]]).",
+        "The effect of word i is score(ids) minus the score without it; torch.stack makes a tensor of a list.",
+    ),
+)
+
+
+EXERCISES = (
+    PRECISION_AND_RECALL,
+    PAD_TAILS,
+    LOSS_WITHOUT_PADDING,
+    MOVIE_FOLDS,
+    ATTEND,
+    LEAVE_ONE_OUT,
+)
