@@ -248,6 +248,7 @@ def test_error_at_an_extreme_value_is_found(page):
         test_every_control_from_end_to_end({"Faulty": faulty}, "Faulty")
     with pytest.raises(ZeroDivisionError):
         faulty.controls["n"].value = 7
+    assert page.updates[-1]["text/markdown"] == "**Error:** ZeroDivisionError: division by zero", "the reader is told"
 
 
 # Known values of the explorers of chapter 2

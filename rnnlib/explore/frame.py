@@ -94,14 +94,14 @@ class Explorer:
     def publish(self, data):
         """Show measured data on the page; the sentence is also the picture's alternative text."""
         sentence = self.describe(data)
-        text = {"text/markdown": f"**Seen:** {sentence}", "text/plain": f"Seen: {sentence}"}
         if self._sentence is None:
             self._picture = plots.Picture(self.draw(data), sentence)
+            text = {"text/markdown": f"**Seen:** {sentence}", "text/plain": f"Seen: {sentence}"}
             self._sentence = display(text, raw=True, display_id=True)
         else:
             self._picture.alt = sentence
             self._picture.update(self.draw(data))
-            self._sentence.update(text, raw=True)
+            self._say("Seen", sentence)
 
     def _refresh(self):
         """Measure and show; a bad input is explained in the sentence while the old picture stays."""
@@ -110,14 +110,25 @@ class Explorer:
         except ValueError as error:
             if self._sentence is None:
                 raise
-            text = str(error)
-            self._sentence.update({"text/markdown": f"**Not possible:** {text}", "text/plain": text}, raw=True)
+            self._say("Not possible", error)
             return
         self.publish(data)
 
+    def _say(self, what, text):
+        """Replace the finding."""
+        self._sentence.update({"text/markdown": f"**{what}:** {text}", "text/plain": f"{what}: {text}"}, raw=True)
+
+    def _respond(self):
+        """Refresh after a reader's move; an error would go unseen beside the old picture, so it is told."""
+        try:
+            self._refresh()
+        except Exception as error:
+            self._say("Error", f"{type(error).__name__}: {error}")
+            raise
+
     def _on_change(self, change):
         if not self._setting_preset:
-            self._refresh()
+            self._respond()
 
     def _preset_button(self, name):
         import ipywidgets as widgets
@@ -131,7 +142,7 @@ class Explorer:
                     self.controls[control].value = value
             finally:
                 self._setting_preset = False
-            self._refresh()
+            self._respond()
 
         button.on_click(press)
         return button
