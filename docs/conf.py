@@ -4,6 +4,7 @@ The source folder is the repository, so that links between chapters, guides and 
 Nothing is executed: the pages show the outputs that the chapters store.
 """
 
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -87,6 +88,14 @@ def list_modules(app, docname, content):
                 content[0] += f"\n## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n"
 
 
+def escape_stars(app, what, name, obj, options, lines):
+    """Keep `*sizes, **options: as above` in a list of arguments from being read as bold."""
+    for i, line in enumerate(lines):
+        found = re.match(r"\s+[\w, *]*\*[\w, *]*:", line)
+        if found:
+            lines[i] = found[0].replace("*", r"\*") + line[found.end() :]
+
+
 def offer_other_places(app, pagename, templatename, context, doctree):
     """Put links to Binder and Colab above a chapter, once the repository's address is filled in."""
     if pagename.startswith("notebooks/"):
@@ -101,4 +110,5 @@ def setup(app):
     app.add_directive("mermaid", Mermaid)
     app.add_post_transform(AltText)
     app.connect("source-read", list_modules)
+    app.connect("autodoc-process-docstring", escape_stars, priority=400)  # before napoleon
     app.connect("html-page-context", offer_other_places)
