@@ -17,8 +17,6 @@ import torch.nn.functional as F
 import yaml
 from torch import nn
 
-from rnnlib import check
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -130,13 +128,9 @@ def test_instructor_guide_covers_every_chapter():
     found = dict(zip(sections[::2], sections[1::2], strict=True))
     assert sorted(found) == [str(int(path.name[:2])) for path in CHAPTERS]
     for number, section in list(found.items())[1:]:
-        for part in ("To take home", "| 45 |", "| 90 |", "| 2 × 90 |", "**Poll**", "**Before class:**", "**Lab:**"):
+        for part in ("To take home", "| 45 |", "| 90 |", "| 2 × 90 |", "**Poll**", "**Before class:**", "**Lab** ("):
             assert part in section, f"chapter {number}: {part}"
         assert "**If it goes\nwrong:**" in section or "**If it goes wrong:**" in section
-        named = re.findall(r"`check\.(\w+)`", section)
-        assert len(named) >= 3
-        for name in named:
-            assert check.catalogue()[name].chapter == int(number), name
 
 
 def test_instructor_guide_names_sections_that_exist():
