@@ -1,6 +1,6 @@
 """Explorers: one question each, a pure function from values to a figure, and thin controls (all chapters)."""
 
-from rnnlib.explore import directions, gates, gradients, language_model, layers, shapes
+from rnnlib.explore import directions, gates, gradients, language_model, layers, sentiment, shapes
 from rnnlib.explore.frame import Explorer
 
 EXPLORERS = (
@@ -10,6 +10,7 @@ EXPLORERS = (
     *layers.EXPLORERS,
     *gates.EXPLORERS,
     *directions.EXPLORERS,
+    *sentiment.EXPLORERS,
 )
 globals().update({explorer.__name__: explorer for explorer in EXPLORERS})
 
