@@ -1,9 +1,11 @@
 """Exercises of chapter 6: reading in both directions."""
 
+import collections
+
 import torch
 from torch import nn
 
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
+from rnnlib.check.frame import Exercise, Wrong, corpus, expect_close, expect_shape, expect_something, kind, within
 
 
 def draw_sizes(*highest):
@@ -307,6 +309,76 @@ FLIP_PADDED = Exercise(
 )
 
 
+# May its perplexity be believed?
+
+
+def may_be_believed(sees):
+    return not sees.triu(1).any().item()
+
+
+BELIEF_SLIPS = {
+    "always": (lambda sees: True, "is True for a model that reads the answer: its perplexity is that of a copy"),
+    "next one only": (
+        lambda sees: not sees.diagonal(1).any().item(),
+        "looks only one step ahead: an input further on tells the answer as well, through the ones between",
+    ),
+    "own input": (
+        lambda sees: not sees.triu(0).any().item(),
+        "forbids output s its own input s: that one is known, the answer is input s + 1",
+    ),
+    "past forbidden": (
+        lambda sees: not sees.tril(-1).any().item(),
+        "forbids the past: the rows are outputs, the columns inputs, so the future is above the diagonal",
+    ),
+    "all of the past": (
+        lambda sees: bool(torch.equal(sees, torch.ones_like(sees).tril())),
+        "asks for all of the past: a model with a short memory is honest too",
+    ),
+}
+
+
+def test_may_be_believed(answer):
+    """From readers of known directions to random ones."""
+    T = 5
+    whole = torch.ones(T, T).bool()
+    cases = {
+        "a forward reader": whole.tril(),
+        "a reader of both directions": whole,
+        "a backward reader": whole.triu(),
+        "a bigram model": torch.eye(T).bool(),
+        "a reader that looks two steps ahead, not one": whole.tril() | torch.eye(T).roll(2, 1).triu(1).bool(),
+        "a model of the last three letters": whole.tril().triu(-2),
+        "a model that ignores all inputs": ~whole,
+    }
+    got = {name: answer(sees.clone()) for name, sees in cases.items()}
+    for name, verdict in got.items():
+        expect_something(verdict)
+        if not isinstance(verdict, bool):
+            raise Wrong(f"answer True or False, but {kind(verdict)} came for {name}")
+    for slip, sentence in BELIEF_SLIPS.values():
+        if list(got.values()) == [slip(sees) for sees in cases.values()]:
+            raise Wrong(f"your function {sentence}")
+    for name, sees in cases.items():
+        if got[name] != may_be_believed(sees):
+            raise Wrong(f"for {name} the answer should be {not got[name]}, but {got[name]} came")
+
+
+MAY_BE_BELIEVED = Exercise(
+    name="may_be_believed",
+    chapter=6,
+    stars=2,
+    test=test_may_be_believed,
+    solution=may_be_believed,
+    section="Perplexity by position",
+    wrong=BELIEF_SLIPS,
+    hints=(
+        "Output s guesses input s + 1. Which columns of row s must be False?",
+        "Those from s + 1 on: the part of the matrix above its diagonal.",
+        "sees.triu(1) keeps that part; .any() says whether anything is left in it.",
+    ),
+)
+
+
 # Who sees what, without autograd
 
 
@@ -422,4 +494,109 @@ WHO_SEES_WHAT = Exercise(
 )
 
 
-EXERCISES = (JOIN_DIRECTIONS, FINAL_STATE, STATE_AT_LENGTH, FLIP_PADDED, WHO_SEES_WHAT)
+# Go further: vowels
+
+
+def restore_vowels(train_text, hidden_text):
+    hidden_train = "".join("_" if c in "aeiou" else c for c in train_text)
+    restored = list(hidden_text)
+    for left, right in [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (2, 3), (3, 3)]:  # ever wider windows
+        counts = collections.defaultdict(collections.Counter)
+        padded = " " * left + hidden_train + " " * right
+        for i, letter in enumerate(train_text):
+            if letter in "aeiou":
+                counts[padded[i : i + left + 1 + right]][letter] += 1
+        padded = " " * left + hidden_text + " " * right
+        for i, letter in enumerate(hidden_text):
+            window = padded[i : i + left + 1 + right]
+            if letter == "_" and window in counts:
+                restored[i] = counts[window].most_common(1)[0][0]
+    return "".join(restored)
+
+
+def _hide(text):
+    return "".join("_" if letter in "aeiou" else letter for letter in text)
+
+
+def _from_windows(shapes):
+    """Restore by the widest of these windows, (left, right), that has been met."""
+
+    def restore(train_text, hidden_text):
+        hidden_train, restored = _hide(train_text), list(hidden_text)
+        for left, right in shapes:
+            counts = collections.defaultdict(collections.Counter)
+            padded = " " * left + hidden_train + " " * right
+            for i, letter in enumerate(train_text):
+                if letter in "aeiou":
+                    counts[padded[i : i + left + 1 + right]][letter] += 1
+            padded = " " * left + hidden_text + " " * right
+            for i, letter in enumerate(hidden_text):
+                window = padded[i : i + left + 1 + right]
+                if letter == "_" and window in counts:
+                    restored[i] = counts[window].most_common(1)[0][0]
+        return "".join(restored)
+
+    return restore
+
+
+VOWEL_SLIPS = {
+    "always e": (_from_windows([(0, 0)]), "The same vowel everywhere: look at the letters around it"),
+    "forward only": (
+        _from_windows([(n, 0) for n in range(5)]),
+        "That is about what the letters before a vowel tell; those after it tell as much again",
+    ),
+    "nothing restored": (lambda train_text, hidden_text: hidden_text, "_ is left in the text: guess every vowel"),
+}
+VOWEL_GOAL = 0.85
+
+
+def test_restore_vowels(answer):
+    """Measured on the last tenth of the text."""
+    cut = corpus().index(" ", int(0.9 * len(corpus())))
+    train_text, text = corpus()[:cut], corpus()[cut:]
+    got, seconds = within(60, answer, train_text, _hide(text))
+    expect_something(got)
+    if not isinstance(got, str) or len(got) != len(text):
+        came = f"one of {len(got)}" if isinstance(got, str) else kind(got)
+        raise Wrong(f"return a text of {len(text)} letters, as long as hidden_text, but {came} came")
+    if "_" in got:
+        raise Wrong(VOWEL_SLIPS["nothing restored"][1])
+    if _hide(got) != _hide(text):
+        raise Wrong("letters have changed that were not hidden: replace each _ by a vowel, and nothing else")
+    places = [i for i, letter in enumerate(text) if letter in "aeiou"]
+    share = sum(got[i] == text[i] for i in places) / len(places)
+    measured = f"{share:.1%} of {len(places)} held-out vowels, in {seconds:.0f} seconds; the goal is {VOWEL_GOAL:.0%}"
+    if share >= VOWEL_GOAL:
+        return f"Measured: {measured}."
+    if len({got[i] for i in places}) == 1:
+        raise Wrong(f"measured: {measured}. {VOWEL_SLIPS['always e'][1]}")
+    if share < 0.7:
+        raise Wrong(f"measured: {measured}. {VOWEL_SLIPS['forward only'][1]}")
+    raise Wrong(f"measured: {measured}")
+
+
+RESTORE_VOWELS = Exercise(
+    name="restore_vowels",
+    chapter=6,
+    stars=3,
+    test=test_restore_vowels,
+    solution=restore_vowels,
+    section="Baselines first",
+    wrong=VOWEL_SLIPS,
+    hints=(
+        "The table of windows of this chapter needs little change: it counts vowels in place of word ends.",
+        "Hide the vowels of train_text too, so that its windows look like those of hidden_text.",
+        "Count which vowel stood in each window; let ever wider windows decide, up to three letters on each side.",
+    ),
+)
+
+
+EXERCISES = (
+    JOIN_DIRECTIONS,
+    FINAL_STATE,
+    STATE_AT_LENGTH,
+    MAY_BE_BELIEVED,
+    FLIP_PADDED,
+    WHO_SEES_WHAT,
+    RESTORE_VOWELS,
+)

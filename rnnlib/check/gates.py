@@ -3,9 +3,13 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
+from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape, expect_something, kind, within
+from rnnlib.memory import TASKS
+from rnnlib.models import ManyToOne
+from rnnlib.scratch import clip_gradients
 
 # ★ How many numbers does an LSTM learn?
 
@@ -117,65 +121,90 @@ NEW_STATE = Exercise(
 )
 
 
-# ★★ One step of a GRU, as PyTorch does it
+# ★★ The end of a step of a GRU, as PyTorch does it
 
 
-def gru_candidate(X, H, R_t, W_xh, W_hh, b_xh, b_hh):
-    return torch.tanh(X @ W_xh + b_xh + R_t * (H @ W_hh + b_hh))
+def gru_state(X, H, R_t, Z_t, W_xh, W_hh, b_xh, b_hh):
+    candidate = torch.tanh(X @ W_xh + b_xh + R_t * (H @ W_hh + b_hh))
+    return Z_t * H + (1 - Z_t) * candidate
 
 
-def _test_gru_candidate(answer):
+def _from_candidate(make):
+    """Return a wrong answer: the right state, but from another candidate."""
+
+    def answer(X, H, R_t, Z_t, W_xh, W_hh, b_xh, b_hh):
+        return Z_t * H + (1 - Z_t) * make(X @ W_xh + b_xh, H, R_t, W_hh, b_hh)
+
+    return answer
+
+
+def _swapped(X, H, R_t, Z_t, *weights):
+    return gru_state(X, H, R_t, 1 - Z_t, *weights)
+
+
+def _candidate_alone(X, H, R_t, Z_t, *weights):
+    return gru_state(X, H, R_t, torch.zeros_like(Z_t), *weights)
+
+
+def _kept_whole(X, H, R_t, Z_t, *weights):
+    return H + (1 - Z_t) * _candidate_alone(X, H, R_t, Z_t, *weights)
+
+
+GRU_SLIPS = {
+    "Z swapped": (_swapped, "keeps where it should replace: in PyTorch Z_t is the share of the old state that stays"),
+    "candidate alone": (_candidate_alone, "is the candidate alone: Z_t says how much of the old state stays"),
+    "old state whole": (_kept_whole, "keeps all of the old state: only the share Z_t stays"),
+    "reset before": (
+        _from_candidate(lambda new, H, R, W, b: torch.tanh(new + (R * H) @ W + b)),
+        "resets H before the product with W_hh, as in the paper",
+    ),
+    "bias outside": (
+        _from_candidate(lambda new, H, R, W, b: torch.tanh(new + R * (H @ W) + b)),
+        "adds b_hh outside: in PyTorch the reset gate multiplies it too",
+    ),
+    "input reset": (
+        _from_candidate(lambda new, H, R, W, b: torch.tanh(R * (new + H @ W + b))),
+        "resets the input too: R_t belongs to the old state alone",
+    ),
+    "no reset": (
+        _from_candidate(lambda new, H, R, W, b: torch.tanh(new + H @ W + b)),
+        "does without the reset gate",
+    ),
+    "reset turned round": (
+        _from_candidate(lambda new, H, R, W, b: torch.tanh(new + (1 - R) * (H @ W + b))),
+        "has the reset gate the wrong way round: 1 keeps the old state",
+    ),
+    "no tanh": (
+        _from_candidate(lambda new, H, R, W, b: new + R * (H @ W + b)),
+        "has a candidate that is not squashed: tanh is missing",
+    ),
+}
+
+
+def _test_gru_state(answer):
     generator = torch.Generator().manual_seed(0)
     for N, V, num_hiddens in ((1, 2, 3), (4, 5, 6)):
-        shapes = ((N, V), (N, num_hiddens), (N, num_hiddens), (V, num_hiddens), (num_hiddens, num_hiddens))
-        shapes = (*shapes, (num_hiddens,), (num_hiddens,))
-        X, H, R, W_xh, W_hh, b_xh, b_hh = (
-            torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes
-        )
-        R = torch.sigmoid(R)
-        got = answer(*(tensor.clone() for tensor in (X, H, R, W_xh, W_hh, b_xh, b_hh)))
-        expect_shape(got, (N, num_hiddens), "the candidate")
-        new, old = X @ W_xh + b_xh, H @ W_hh + b_hh
-        slips = (
-            (torch.tanh(new + (R * H) @ W_hh + b_hh), "resets H before the product with W_hh, as in the paper"),
-            (torch.tanh(new + R * (H @ W_hh) + b_hh), "adds b_hh outside: in PyTorch the reset gate multiplies it too"),
-            (torch.tanh(R * (new + old)), "resets the input too: R_t belongs to the old state alone"),
-            (torch.tanh(new + old), "does without the reset gate"),
-            (torch.tanh(new + (1 - R) * old), "has the reset gate the wrong way round: 1 keeps the old state"),
-            (new + R * old, "is not squashed: tanh is missing"),
-        )
-        expect_close(got, torch.tanh(new + R * old), "the candidate", slips)
+        shapes = [(N, V), *[(N, num_hiddens)] * 3, (V, num_hiddens), (num_hiddens, num_hiddens), *[(num_hiddens,)] * 2]
+        X, H, R, Z, *weights = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+        given = (X, H, torch.sigmoid(R), torch.sigmoid(Z), *weights)
+        got = answer(*(tensor.clone() for tensor in given))
+        expect_shape(got, (N, num_hiddens), "the state")
+        slips = [(slip(*given), sentence) for slip, sentence in GRU_SLIPS.values()]
+        expect_close(got, gru_state(*given), "the state", slips)
 
 
-GRU_CANDIDATE = Exercise(
-    "gru_candidate",
+GRU_STATE = Exercise(
+    "gru_state",
     chapter=5,
     stars=2,
-    test=_test_gru_candidate,
-    solution=gru_candidate,
+    test=_test_gru_state,
+    solution=gru_state,
     section="GRU: two gates, one state",
-    wrong={
-        "reset before": (
-            lambda X, H, R, W_xh, W_hh, b_xh, b_hh: torch.tanh(X @ W_xh + b_xh + (R * H) @ W_hh + b_hh),
-            "resets H before",
-        ),
-        "bias outside": (
-            lambda X, H, R, W_xh, W_hh, b_xh, b_hh: torch.tanh(X @ W_xh + b_xh + R * (H @ W_hh) + b_hh),
-            "adds b_hh outside",
-        ),
-        "no reset": (
-            lambda X, H, R, W_xh, W_hh, b_xh, b_hh: torch.tanh(X @ W_xh + b_xh + H @ W_hh + b_hh),
-            "without the reset gate",
-        ),
-        "no tanh": (
-            lambda X, H, R, W_xh, W_hh, b_xh, b_hh: X @ W_xh + b_xh + R * (H @ W_hh + b_hh),
-            "tanh is missing",
-        ),
-    },
+    wrong=GRU_SLIPS,
     hints=(
-        "Two parts are added before the tanh: what the input says, and what the old state says.",
-        "The reset gate multiplies the second part, all of it, after the product with W_hh.",
-        "tanh(X W_xh + b_xh + R_t * (H W_hh + b_hh)).",
+        "First the candidate: what the input says, and what the old state says, are added before the tanh.",
+        "The reset gate multiplies what the old state says, all of it, after the product with W_hh.",
+        "tanh(X W_xh + b_xh + R_t * (H W_hh + b_hh)), mixed with H: Z_t of the old state, 1 - Z_t of the candidate.",
     ),
 )
 
@@ -344,16 +373,16 @@ def left_at_the_end(gates):
 def _test_left_at_the_end(answer):
     generator = torch.Generator().manual_seed(0)
     worked = torch.tensor([[0.9], [0.5], [0.4]], dtype=torch.float64)
-    for F in (worked, torch.rand(6, 3, generator=generator, dtype=torch.float64), torch.rand(1, 2).double()):
-        got = answer(F.clone())
-        expect_shape(got, F.shape, "the result")
-        T = len(F)
-        right = torch.stack([F[t + 1 :].prod(0) for t in range(T)])
+    for gates in (worked, torch.rand(6, 3, generator=generator, dtype=torch.float64), torch.rand(1, 2).double()):
+        got = answer(gates.clone())
+        expect_shape(got, gates.shape, "the result")
+        T = len(gates)
+        right = torch.stack([gates[t + 1 :].prod(0) for t in range(T)])
         slips = (
-            (torch.stack([F[t:].prod(0) for t in range(T)]), "lets F_t act on what step t itself wrote"),
-            (F.cumprod(0), "multiplies from the beginning: what step t wrote meets only the gates after t"),
+            (torch.stack([gates[t:].prod(0) for t in range(T)]), "lets F_t act on what step t itself wrote"),
+            (gates.cumprod(0), "multiplies from the beginning: what step t wrote meets only the gates after t"),
             (right.flip(0), "is in the wrong order: row t belongs to step t"),
-            (torch.stack([F[t + 1 :].sum(0) for t in range(T)]), "adds the gates: each takes a share, so multiply"),
+            (torch.stack([gates[t + 1 :].sum(0) for t in range(T)]), "adds the gates: each takes a share, so multiply"),
         )
         expect_close(got, right, "the result", slips)
 
@@ -384,4 +413,104 @@ LEFT_AT_THE_END = Exercise(
 )
 
 
-EXERCISES = (COUNT_LSTM, NEW_STATE, GRU_CANDIDATE, BIAS_FOR, SET_HALF_LIVES, LEFT_AT_THE_END)
+# ★★★ Go further: a GRU that remembers
+
+
+def remembering_gru(num_inputs, num_hiddens):
+    gru = nn.GRU(num_inputs, num_hiddens)
+    with torch.no_grad():
+        gru.bias_ih_l0[num_hiddens : 2 * num_hiddens] = 3.0  # reset, update, candidate: the second third
+        gru.bias_hh_l0[num_hiddens : 2 * num_hiddens] = 0.0
+    return gru
+
+
+def _with_bias(bias, part):
+    """Make a GRU with a bias in one third of its biases, 0 reset, 1 update, 2 candidate."""
+
+    def make(num_inputs, num_hiddens):
+        gru = nn.GRU(num_inputs, num_hiddens)
+        with torch.no_grad():
+            gru.bias_ih_l0[part * num_hiddens : (part + 1) * num_hiddens] = bias
+            gru.bias_hh_l0[part * num_hiddens : (part + 1) * num_hiddens] = 0.0
+        return gru
+
+    return make
+
+
+GRU_BIAS_SLIPS = {
+    "as it comes": (nn.GRU, "Its update gates start near one half, so a state is halved at every step"),
+    "reset gate": (
+        _with_bias(3.0, 0),
+        "The bias is on the reset gate; the order in PyTorch is reset, update, candidate",
+    ),
+    "candidate": (_with_bias(3.0, 2), "The bias is on the candidate; the order in PyTorch is reset, update, candidate"),
+    "turned round": (_with_bias(-3.0, 1), "The update gates start near 0, and in PyTorch that replaces the old state"),
+}
+GRU_DELAY, GRU_STEPS, GRU_GOAL = 80, 200, 0.98
+
+
+def _share_recalled(gru):
+    """Train a layer on the chapter's first task; return the share of right answers on 500 fresh sequences."""
+    task = TASKS["remember the first symbol"]
+    torch.manual_seed(0)
+    model, generator = ManyToOne(gru, task.num_outputs), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for step in range(1, GRU_STEPS + 1):
+        inputs, targets = task.draw(32, GRU_DELAY, generator)
+        loss = F.cross_entropy(model(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        clip_gradients(model.parameters(), 1.0)
+        optimizer.step()
+        if step % 50 == 0:
+            with torch.no_grad():
+                inputs, targets = task.draw(500, GRU_DELAY, generator)
+                share = task.share_right(model(inputs), targets)
+            if share >= GRU_GOAL:
+                break
+    return share, step
+
+
+def _test_remembering_gru(answer):
+    torch.manual_seed(0)
+    gru, _ = within(60, answer, 8, 32)
+    expect_something(gru)
+    if not isinstance(gru, nn.GRU):
+        raise Wrong(f"return an nn.GRU, but {kind(gru)} came")
+    if (gru.input_size, gru.hidden_size, gru.num_layers, gru.bidirectional) != (8, 32, 1, False) or not gru.bias:
+        raise Wrong(f"the layer should be an nn.GRU(8, 32) with one layer and one direction, but {gru} came")
+    reset, update, candidate = (gru.bias_ih_l0 + gru.bias_hh_l0).detach().split(32)
+    share, steps = _share_recalled(gru)
+    measured = (
+        f"after {steps} training steps {share:.0%} of the first symbols are recalled over a delay of {GRU_DELAY}; "
+        f"the goal is {GRU_GOAL:.0%} within {GRU_STEPS}, and chance gets 25%"
+    )
+    if share >= GRU_GOAL:
+        return f"Measured: {measured}."
+    signs = {
+        "turned round": update.mean() < -1,
+        "reset gate": reset.mean() > 1,
+        "candidate": candidate.mean() > 1,
+        "as it comes": update.mean() < 1,
+    }
+    why = next((f". {GRU_BIAS_SLIPS[slip][1]}" for slip, true in signs.items() if true), "")
+    raise Wrong(f"measured: {measured}{why}")
+
+
+REMEMBERING_GRU = Exercise(
+    "remembering_gru",
+    chapter=5,
+    stars=3,
+    test=_test_remembering_gru,
+    solution=remembering_gru,
+    section="GRU: two gates, one state",
+    wrong=GRU_BIAS_SLIPS,
+    hints=(
+        "Which gate of a GRU does the work of the LSTM's forget gate, and what does it say when it is 1?",
+        "The biases bias_ih_l0 and bias_hh_l0 are (3 H,): reset, update, candidate, H numbers each. Both are added.",
+        "Set bias_ih_l0[H : 2 * H] to 3 and bias_hh_l0[H : 2 * H] to 0, under torch.no_grad().",
+    ),
+)
+
+
+EXERCISES = (COUNT_LSTM, NEW_STATE, GRU_STATE, BIAS_FOR, SET_HALF_LIVES, LEFT_AT_THE_END, REMEMBERING_GRU)

@@ -1,10 +1,13 @@
 """Exercises of chapter 7: reviews, padding and what a score is worth."""
 
+import contextlib
+import functools
+
 import torch
 import torch.nn.functional as F
 
-from rnnlib import reviews
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_pair, expect_shape, expect_something, kind
+from rnnlib import baselines, data, reviews
+from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_pair, expect_shape, expect_something, kind, within
 from rnnlib.reviews import PAD, UNK
 
 # ★ Precision and recall
@@ -483,6 +486,89 @@ LEAVE_ONE_OUT = Exercise(
 )
 
 
+# ★★★ Go further: with two thousand reviews
+
+
+def from_few(texts, labels, new_texts):
+    model = baselines.tfidf_regression(max_words=2)  # pairs of words too: "not good"
+    model.fit(texts, labels)
+    return (model.decision_function(new_texts) > 0).tolist()
+
+
+FEW_SLIPS = {
+    "always negative": (lambda texts, labels, new_texts: [False] * len(new_texts), "That is the majority baseline"),
+    "single words": (
+        lambda texts, labels, new_texts: (
+            baselines.tfidf_regression().fit(texts, labels).decision_function(new_texts) > 0
+        ).tolist(),
+        "That is the mark to pass, single words with TF-IDF weights",
+    ),
+    "turned round": (
+        lambda texts, labels, new_texts: [not yes for yes in from_few(texts, labels, new_texts)],
+        "That is worse than a coin: True means positive",
+    ),
+}
+
+
+@functools.cache
+def _few():
+    """Return 2,000 reviews to learn from, 2,000 of other films, and how many single words judge rightly."""
+    with contextlib.redirect_stdout(None):  # where the reviews were found, the chapter has said
+        half = data.load_imdb("train")
+    classes = [[review for review in half if review.label == label] for label in (0, 1)]
+    size = min(1000, len(classes[0]) // 2, len(classes[1]) // 2)
+    train = [review for group in classes for review in group[:size]]
+    valid = [review for group in classes for review in group[-size:]]
+    texts, labels, new_texts = [r.text for r in train], [r.label for r in train], [r.text for r in valid]
+    single = baselines.tfidf_regression().fit(texts, labels).decision_function(new_texts) > 0
+    return texts, labels, new_texts, [bool(r.label) for r in valid], single.tolist()
+
+
+def _test_from_few(answer):
+    texts, labels, new_texts, truth, single = _few()
+    got, seconds = within(60, answer, list(texts), list(labels), list(new_texts))
+    expect_something(got)
+    if not isinstance(got, (list, tuple)) or len(got) != len(truth):
+        raise Wrong(f"return a list of {len(truth)} answers, one for each review, but {kind(got)} came")
+    if not all(isinstance(one, bool) for one in got):
+        strange = next(one for one in got if not isinstance(one, bool))
+        raise Wrong(f"each answer should be True, for positive, or False, but {kind(strange)} came")
+
+    def share(answers):
+        return sum(a == b for a, b in zip(answers, truth, strict=True)) / len(truth)
+
+    goal = share(single) + 0.01
+    measured = f"{share(got):.1%} of {len(truth):,} reviews of other films, in {seconds:.0f} seconds"
+    if len(truth) < 2000:
+        return f"Measured: {measured}; with so few reviews there is no goal."
+    measured += f"; single words get {share(single):.1%}, and the goal is one point more"
+    if share(got) >= goal:
+        return f"Measured: {measured}."
+    if got == single:
+        raise Wrong(f"measured: {measured}. {FEW_SLIPS['single words'][1]}")
+    if len(set(got)) == 1:
+        raise Wrong(f"measured: {measured}. {FEW_SLIPS['always negative'][1]}")
+    if share(got) < 0.5:
+        raise Wrong(f"measured: {measured}. {FEW_SLIPS['turned round'][1]}")
+    raise Wrong(f"measured: {measured}")
+
+
+FROM_FEW = Exercise(
+    "from_few",
+    chapter=7,
+    stars=3,
+    test=_test_from_few,
+    solution=from_few,
+    section="Baselines first",
+    wrong=FEW_SLIPS,
+    hints=(
+        "With few reviews an embedding learns little. What can be counted besides single words?",
+        "baselines.tfidf_regression has an argument for runs of words: 'not good' counts as a token of its own.",
+        "Fit baselines.tfidf_regression(max_words=2) on texts and labels; decision_function above 0 means positive.",
+    ),
+)
+
+
 EXERCISES = (
     PRECISION_AND_RECALL,
     PAD_TAILS,
@@ -490,4 +576,5 @@ EXERCISES = (
     MOVIE_FOLDS,
     ATTEND,
     LEAVE_ONE_OUT,
+    FROM_FEW,
 )
