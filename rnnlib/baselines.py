@@ -17,13 +17,18 @@ def bag_of_words(max_words=1, vectorizer="TfidfVectorizer", **options):
     )
 
 
-def tfidf_regression(max_words=1):
-    """Return logistic regression on TF-IDF weights, a pipeline with ``fit(texts, labels)``."""
+def tfidf_regression(max_words=1, C=2.0):
+    """Return logistic regression on TF-IDF weights, a pipeline with ``fit(texts, labels)``.
+
+    Args:
+        max_words: the longest run of words that counts.
+        C: the larger, the more freely the weights may grow; pairs bear more than single words do.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     return make_pipeline(
-        bag_of_words(max_words, sublinear_tf=True), LogisticRegression(C=2, solver="liblinear", max_iter=1000)
+        bag_of_words(max_words, sublinear_tf=True), LogisticRegression(C=C, solver="liblinear", max_iter=1000)
     )
 
 
