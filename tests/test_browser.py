@@ -205,8 +205,8 @@ def test_every_explorer_redraws_at_a_key_press(lab, page, name):
     images = cell.locator(".jp-RenderedImage img").count()
     sliders, delays = cell.locator(".noUi-handle"), []
     for i in range(sliders.count()):
-        # Home and End reach both ends: one of them moves, wherever the slider stands.
-        seconds = [press(page, cell, sliders.nth(i), key) for key in ("Home", "End")]
+        # Home and End reach both ends: one of them moves, wherever the slider stands. Both may show the same picture.
+        seconds = [press(page, cell, sliders.nth(i), key) for key in ("Home", "End", "ArrowLeft")]
         assert any(seconds), f"slider {i} redraws nothing"
         delays += [one for one in seconds if one]
     buttons = cell.locator(".widget-button")
