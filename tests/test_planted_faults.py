@@ -199,6 +199,60 @@ FAULTS = {
         "pack_padded_sequence(rows, 0 * lengths.cpu() + len(rows), enforce_sorted=False)",
         "test_directions.py::test_lookahead_is_reading_each_window_alone",
     ),
+    "reviews: <pad> shares the id of <unk>": Fault(
+        "reviews.py",
+        "UNK, PAD = 0, 1  #",
+        "UNK, PAD = 0, 0  #",
+        "test_reviews.py::test_vocabulary_has_two_special_tokens",
+    ),
+    "the first words of a review are kept": Fault(
+        "reviews.py",
+        "return ids[-length:]",
+        "return ids[:length]",
+        "test_reviews.py::test_truncation",
+    ),
+    "films on both sides of the split": Fault(
+        "reviews.py",
+        "train += group[:-num_valid]",
+        "train += group[num_valid:]",
+        "test_reviews.py::test_split_holds_out_the_last_ids_of_each_class",
+    ),
+    "the backward reader starts in the padding": Fault(
+        "models.py",
+        "source = torch.where(t < lengths, lengths - 1 - t, t)  # (T, N)",
+        "source = (len(inputs) - 1 - t).expand(-1, len(lengths))",
+        "test_sentiment.py::test_flipping_equals_packing_in_outputs_and_gradients",
+    ),
+    "the mean counts the padding": Fault(
+        "models.py",
+        ".sum(dim=0) / lengths[:, None]",
+        ".mean(dim=0)",
+        "test_sentiment.py::test_readouts_by_hand",
+    ),
+    "the maximum reads the padding": Fault(
+        "models.py",
+        "return outputs.masked_fill(~real_steps(outputs, lengths), -torch.inf).amax(dim=0)",
+        "return outputs.amax(dim=0)",
+        "test_sentiment.py::test_readouts_by_hand",
+    ),
+    "logits come back in order of length": Fault(
+        "sentiment.py",
+        "        result[chunk] = model",
+        "        result[start : start + len(chunk)] = model",
+        "test_sentiment.py::test_training_learns_and_keeps_the_best",
+    ),
+    "the last weights are kept, not the best": Fault(
+        "sentiment.py",
+        "model.load_state_dict(best)",
+        "pass",
+        "test_sentiment.py::test_the_best_weights_come_back",
+    ),
+    "noise words are not weighted": Fault(
+        "sentiment.py",
+        "wrong = wrong - (self.num_noise * self.noise[others]).log()",
+        "wrong = wrong * 1",
+        "test_sentiment.py::test_sampled_softmax_tends_to_the_full_one",
+    ),
 }
 
 

@@ -256,3 +256,50 @@ def test_chunks_lose_only_single_words():
     pieces = sentiment.chunks(rows, 4)
     assert [len(piece) for piece in pieces] == [4, 4, 4, 4]
     assert torch.equal(torch.cat(pieces[:2]), rows[0][:8])
+
+
+def test_vectors_from_elsewhere():
+    embedding = nn.Embedding(4, 2)
+    vectors, found = torch.tensor([[0.0, 0.0], [0.0, 0.0], [3.0, -3.0], [1.0, 2.0]]), torch.tensor([0, 0, 1, 1]) == 1
+    before = embedding.weight.clone()
+    sentiment.use_vectors(embedding, vectors, torch.zeros(4, dtype=torch.bool))
+    assert torch.equal(embedding.weight, before), "without any vector nothing changes"
+    sentiment.use_vectors(embedding, vectors, found)
+    assert torch.equal(embedding.weight[2:], vectors[2:])
+    assert not torch.equal(embedding.weight[:2], before[:2])
+    assert embedding.weight.requires_grad
+
+
+def test_the_embedding_learns_at_its_own_rate():
+    model = sentiment.new_classifier(V, num_hiddens=H, embed_size=D)
+    optimizer, scheduler = sentiment.new_optimizer(model, 100, lr=0.3, embedding_lr=0.1)
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    assert len(held) == len(list(model.parameters()))
+    rates = []
+    for _ in range(100):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step() if len(rates) < 100 else None
+    words, others = zip(*rates, strict=True)
+    assert max(words) == pytest.approx(0.1) and max(others) == pytest.approx(0.3)
+    assert others.index(max(others)) == pytest.approx(15, abs=1)
+    assert others[-1] < 0.001
+
+
+def test_forget_gates_begin_open():
+    model = sentiment.new_classifier(V, num_hiddens=H, embed_size=D)
+    for direction in (model.rnn.ahead, model.rnn.back):
+        assert (direction.bias_ih_l0[H : 2 * H] == 1).all()
+        assert (direction.bias_ih_l0[:H] != 1).all()
+
+
+def test_pretraining_changes_the_classifier_itself():
+    torch.manual_seed(0)
+    model = sentiment.new_classifier(V, num_hiddens=H, embed_size=D)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rows = [torch.tensor([2, 3, 4, 5] * 5)] * 32
+    progress = sentiment.pretrain(model, rows, epochs=8, batch_size=8, lr=0.03, report=lambda *_: None)
+    assert progress.status == "finished"
+    assert progress[-1]["loss"] < progress[0]["loss"]
+    changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"embedding", "rnn"}, "the read-out is not a part of the language models"
