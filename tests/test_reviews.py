@@ -97,7 +97,7 @@ def test_buckets_name_bad_input():
 
 
 def test_split_holds_out_the_last_ids_of_each_class():
-    rows = [Review(f"{'neg pos'.split()[label]}/{i}_1", label, 1, "x") for label in (0, 1) for i in range(10)]
+    rows = [Review(f"{['neg', 'pos'][label]}/{i}_1", label, 1, "x") for label in (0, 1) for i in range(10)]
     train, valid = reviews.split_by_movie(rows, num_valid=3)
     assert [r.id for r in valid] == ["neg/7_1", "neg/8_1", "neg/9_1", "pos/7_1", "pos/8_1", "pos/9_1"]
     assert sorted(train + valid) == sorted(rows)
