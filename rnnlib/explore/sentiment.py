@@ -139,13 +139,13 @@ class PaddingLens(Explorer):
         """Distance and both scores against the number of pads."""
         fig, (far, score) = plots.stacked_axes(5.0, [1, 1], left=0.115, bottom=0.095, hspace=0.3)
         x, pads = np.arange(self.most + 1), data["pads"]
-        styles = {"lengths known": (plots.BLUE, "-", "s", 9), "pads read": (plots.ORANGE, "--", "o", 6)}
+        styles = {"lengths known": (plots.BLUE, "-", "sD", 9), "pads read": (plots.ORANGE, "--", "o^", 6)}
         floor = 3e-10  # stands for 0, which a log axis doesn't have
-        for way, (color, dash, marker, size) in styles.items():
+        for way, (color, dash, markers, size) in styles.items():
             shown = np.maximum(data["distances"][way], floor)
             far.plot(x, shown, dash, color=color)
-            far.plot(pads, shown[pads], marker, color=color, markersize=size, label=way)
-            for review, values in zip(("first", "second"), data["scores"][way], strict=True):
+            far.plot(pads, shown[pads], markers[0], color=color, markersize=size, label=way)
+            for review, values, marker in zip(("first", "second"), data["scores"][way], markers, strict=True):
                 filled = color if review == "first" else "white"
                 score.plot(x, values, dash, color=color, linewidth=1.8 if review == "first" else 1.1)
                 style = {"markersize": size, "markerfacecolor": filled, "label": f"{review}, {way}"}
