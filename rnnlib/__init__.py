@@ -13,6 +13,7 @@ from rnnlib.environment import budget, environment_report, setup
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "baselines",
     "check",
     "d2l_bridge",
     "data",

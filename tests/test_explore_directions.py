@@ -105,7 +105,8 @@ def test_who_sees_what_names_a_wrong_choice(who):
 def test_two_readers_draws_both_chains():
     (axes,) = two_readers(num_steps=3).axes
     labels = [label.get_text() for label in axes.texts if label.get_text()]
-    assert labels.count("$H_1$") == 2 and labels.count("$X_3$") == labels.count("$O_3$") == 1
+    assert labels.count(r"$\overrightarrow{H}_1$") == labels.count(r"$\overleftarrow{H}_1$") == 1
+    assert labels.count("$X_3$") == labels.count("$O_3$") == 1
     chains = [(arrow.xyann, arrow.xy) for arrow in axes.texts if getattr(arrow, "xy", None)]
     assert ((0, 1), (1, 1)) in chains and ((1, 2), (0, 2)) in chains
     assert ((1, 1), (0, 1)) not in chains and ((0, 2), (1, 2)) not in chains

@@ -364,7 +364,7 @@ STEP_SLIPS = {
     "clip last": (_in_order("clear", "backward", "step", "clip"), "clips after the optimizer has already stepped"),
     "never cleared": (
         _in_order("backward", "clip", "step"),
-        "adds up the gradients of all minibatches: call optimizer.zero_grad() in every step",
+        "adds up the gradients of all minibatches: clear the old ones in every step",
     ),
     "cleared too late": (
         _in_order("backward", "clear", "clip", "step"),

@@ -63,7 +63,7 @@ def _test_precision_and_recall(answer):
         if not isinstance(got, (tuple, list)) or len(got) != 2:
             raise Wrong(f"return two numbers, precision and recall, but {kind(got)} came")
         slips = [(torch.tensor(slip(p, y, threshold)), sentence) for slip, sentence in SCORE_SLIPS.values()]
-        got = torch.stack([torch.as_tensor(part).double() for part in got])
+        got = torch.stack([torch.as_tensor(part) for part in got])
         what = f"precision and recall at a threshold of {threshold}"
         expect_close(got, torch.tensor(precision_and_recall(p, y, threshold)), what, slips)
 
