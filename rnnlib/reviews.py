@@ -134,7 +134,7 @@ def split_by_movie(reviews, num_valid=1250):
     for label in (0, 1):
         group = [review for review in reviews if review.label == label]
         if not 0 < num_valid < len(group):
-            raise ValueError(f"num_valid={num_valid} must be between 1 and {len(group) - 1}, the reviews of a class")
+            raise ValueError(f"num_valid={num_valid} must be between 1 and {len(group) - 1}")
         train += group[:-num_valid]
         valid += group[-num_valid:]
     return train, valid
