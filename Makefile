@@ -9,11 +9,12 @@
 #   LAB_FLAGS, PYTEST_FLAGS, BENCH_FLAGS, PIP_FLAGS   passed on
 
 .DEFAULT_GOAL := help
-.PHONY: help lab install lint test test-full test-chapter test-gpu test-browser bench notebooks text html slides book diagrams links clean distclean
+.PHONY: help lab install lint test test-full test-chapter test-gpu test-browser bench notebooks text html checkpoints slides book diagrams links clean distclean
 
 VENV = .venv
 CONSTRAINTS = constraints.txt
 CHAPTER =
+NAME =
 WORKERS = 2
 
 ifeq ($(OS),Windows_NT)
@@ -101,6 +102,9 @@ text: $(READY) ## write every chapter, or CHAPTER=02, as a script into build/tex
 
 html: $(READY) $(BOOK_READY) ## write every chapter, or CHAPTER=02, as a page that needs no kernel and no network: build/html
 	$(PY) tools/export.py $(CHAPTER)
+
+checkpoints: $(READY) ## train the models that come with the book anew, or NAME=shakespeare_gru alone
+	$(PY) -m rnnlib.pretrained $(NAME)
 
 slides: $(READY) $(BOOK_READY) ## cut every chapter, or CHAPTER=02, into slides that need no network: build/slides
 	$(PY) tools/slides.py $(CHAPTER)
