@@ -116,6 +116,16 @@ def expect_pair(got, what):
         raise Wrong(f"return two tensors, {what}, but {kind(got)} came")
 
 
+def expect_room(answer, ids, *sizes, case):
+    """Return what an answer makes of a text, or raise :class:`Wrong` if it can't shape a text that leaves a rest."""
+    try:
+        return answer(ids.clone(), *sizes)
+    except RuntimeError as error:
+        if "invalid for input of size" in str(error):
+            raise Wrong(f"{case} there is a rest that fills no row: cut it off before you reshape ({error})") from None
+        raise
+
+
 def expect_close(got, expected, what="the result", slips=(), tolerance=1e-6):
     """Raise :class:`Wrong` unless the numbers agree; name the slip whose numbers they are.
 

@@ -182,6 +182,11 @@ def _last_lost(ids, num_steps, stride):
     return _windows(ids, num_steps, range(0, len(ids) - num_steps - 1, stride))
 
 
+def _window_without_target(ids, num_steps, stride):
+    X = ids.unfold(0, num_steps, stride)
+    return X, sliding_windows(ids, num_steps, stride)[1]
+
+
 WINDOW_SLIPS = {
     "not shifted": (_not_shifted, "have targets equal to the inputs: Y is X one token later"),
     "stride ignored": (_stride_ignored, "begin at every token: the next window begins stride tokens later"),
@@ -194,7 +199,7 @@ WINDOW_SLIPS = {
 
 
 def _test_sliding_windows(answer):
-    for size, num_steps, stride in ((12, 3, 2), (11, 4, 2), (26, 5, 5), (9, 8, 3), (30, 4, 7)):
+    for size, num_steps, stride in ((12, 3, 2), (11, 3, 2), (11, 4, 2), (26, 5, 5), (9, 8, 3), (30, 4, 7)):
         ids = torch.arange(size) * 3 % 17
         got = answer(ids.clone(), num_steps, stride)
         expect_pair(got, "X and Y")
@@ -206,7 +211,10 @@ def _test_sliding_windows(answer):
             if part.dim() != 2 or part.shape[1] != num_steps:
                 raise Wrong(f"X and Y should have shape (windows, {num_steps}), but {tuple(part.shape)} came")
         if got[0].shape != got[1].shape:
-            raise Wrong(f"X and Y should have the same shape, but {tuple(got[0].shape)}, {tuple(got[1].shape)} came")
+            raise Wrong(
+                f"X and Y should have the same shape, but {tuple(got[0].shape)}, {tuple(got[1].shape)} came: a window "
+                "whose last token has no successor is no window"
+            )
         what = f"the windows of {num_steps} with stride {stride} in {size} tokens"
         expect_close(torch.stack(tuple(got)), torch.stack((X, Y)), what, slips)
 
@@ -218,7 +226,7 @@ SLIDING_WINDOWS = Exercise(
     test=_test_sliding_windows,
     solution=sliding_windows,
     section="Windows that slide",
-    wrong=WINDOW_SLIPS,
+    wrong=WINDOW_SLIPS | {"a window too many": (_window_without_target, "has no successor is no window")},
     hints=(
         "A window of inputs and its targets together are num_steps + 1 tokens in a row.",
         "ids.unfold(0, size, step) gives all slices of this size, each beginning a step after the one before.",

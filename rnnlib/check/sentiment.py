@@ -438,6 +438,10 @@ EFFECT_SLIPS = {
         lambda score, ids: torch.stack([score(ids[i : i + 1]) for i in range(len(ids))]),
         "scores each word alone: its effect depends on the others, as in 'not good'",
     ),
+    "every place of the word": (
+        lambda score, ids: torch.stack([score(ids) - score(ids[ids != word]) for word in ids]),
+        "leaves the word out wherever it stands: leave out one place at a time",
+    ),
     "running verdict": (
         lambda score, ids: _effects(score, ids, lambda ids, i: ids[:i]),
         "leaves out the word and all after it",

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from rnnlib import text
-from rnnlib.check.frame import Exercise, Wrong, corpus, expect_close, expect_pair, expect_shape, within
+from rnnlib.check.frame import Exercise, Wrong, corpus, expect_close, expect_pair, expect_room, expect_shape, within
 
 # One-hot rows, time first
 
@@ -214,7 +214,8 @@ def test_cut_rows(answer):
 
 
 def _expect_rows(answer, ids, batch_size, num_steps):
-    got = answer(ids.clone(), batch_size, num_steps)
+    case = f"of {len(ids)} tokens for batch_size={batch_size}, num_steps={num_steps}"
+    got = expect_room(answer, ids, batch_size, num_steps, case=case)
     expect_pair(got, "X and Y")
     pairs = list(text.sequential_batches(ids, batch_size, num_steps, offset=0))
     X, Y = (torch.stack(parts) for parts in zip(*pairs, strict=True))
@@ -222,7 +223,6 @@ def _expect_rows(answer, ids, batch_size, num_steps):
     num_tokens = X.numel()
     in_order = ids[:num_tokens].reshape(num_batches, batch_size, num_steps)
     wrapped = ids[:num_tokens].roll(-1).reshape(batch_size, num_batches, num_steps).transpose(0, 1)
-    case = f"of {len(ids)} tokens for batch_size={batch_size}, num_steps={num_steps}"
     for name, part in zip("XY", got, strict=True):
         expect_shape(part, (num_batches, batch_size, num_steps), f"{name} {case}")
     continues = "is cut in reading order: row i of a minibatch must continue row i of the minibatch before"
@@ -264,6 +264,10 @@ CUT_ROWS = Exercise(
         "not shifted": (lambda ids, b, t: (_rows(ids, b, t), _rows(ids, b, t)), "equals X"),
         "wrapped": (_wrapped, "wraps around"),
         "one tensor": (lambda ids, b, t: _rows(ids, b, t), "return two tensors"),
+        "rest kept": (
+            lambda ids, b, t: (ids[:-1].reshape(b, -1, t).transpose(0, 1), ids[1:].reshape(b, -1, t).transpose(0, 1)),
+            "there is a rest that fills no row",
+        ),
     },
     hints=(
         "First cut the text into batch_size long rows; only then cut the rows into pieces of num_steps.",
@@ -293,12 +297,12 @@ def test_make_pairs(answer):
 
 
 def _expect_pairs(answer, ids, batch_size):
-    got = answer(ids.clone(), batch_size)
+    case = f"of {len(ids)} tokens in {batch_size} rows"
+    got = expect_room(answer, ids, batch_size, case=case)
     expect_pair(got, "X and Y")
     length = (len(ids) - 1) // batch_size
     X = ids[: batch_size * length].reshape(batch_size, length)
     Y = ids[1 : batch_size * length + 1].reshape(batch_size, length)
-    case = f"of {len(ids)} tokens in {batch_size} rows"
     for name, part in zip("XY", got, strict=True):
         if isinstance(part, torch.Tensor) and part.shape == (batch_size, length - 1):
             raise Wrong(f"{name} {case} has lost a column: the last token of a row has a target too, in the next row")
@@ -341,6 +345,7 @@ MAKE_PAIRS = Exercise(
         "shortened": (_pairs_shortened, "has lost a column"),
         "padded": (_pairs_padded, "as the last target of each row"),
         "not shifted": (lambda ids, n: (make_pairs(ids, n)[0],) * 2, "equals X"),
+        "rest kept": (lambda ids, n: (ids[:-1].reshape(n, -1), ids[1:].reshape(n, -1)), "there is a rest"),
     },
     hints=(
         "Print X[0] and Y[0] of a short text. Where does the last target come from?",
@@ -383,6 +388,7 @@ def _expect_bigram(answer, ids, vocab_size, smoothing):
         (_normalised(counts.T, 1), "has the next token in its rows: the row is the token that is known"),
         (counts / counts.sum(), "sums to 1 as a whole: each row must, it is a distribution of its own"),
         (_normalised(counts, 0), "sums to 1 down its columns: its rows must"),
+        (torch.softmax(counts, 1), "went through softmax: divide each count by the sum of its row"),
     ]
     expect_close(got, right, f"the table of {ids.tolist()[:8]}", slips)
 
@@ -406,6 +412,7 @@ BIGRAM_TABLE = Exercise(
         "transposed": (lambda ids, v, k=1.0: _normalised(_counts(ids, v).T + k, 1), "has the next token in its rows"),
         "joint": (lambda ids, v, k=1.0: (_counts(ids, v) + k) / (_counts(ids, v) + k).sum(), "sums to 1 as a whole"),
         "columns": (lambda ids, v, k=1.0: _normalised(_counts(ids, v) + k, 0), "down its columns"),
+        "softmax": (lambda ids, v, k=1.0: torch.softmax(_counts(ids, v) + k, 1), "went through softmax"),
         "not smoothed": (lambda ids, v, k=1.0: _normalised(_counts(ids, v), 1), "is 0 / 0"),
     },
     hints=(
