@@ -4,6 +4,7 @@
     python -m benchmarks recipes chapters         those with these names
     python -m benchmarks --device cuda speed      on a GPU; its results are kept apart, as speed_cuda
     python -m benchmarks compare OLD.json NEW.json
+    python -m benchmarks picture                  draw the recorded results beside d2l's
 
 Rivals take turns within a measurement; the median of their turns counts, with the fastest and slowest beside it. Times
 are CPU seconds, so that other work on the machine disturbs them less, and real ones on a GPU. Results go to
@@ -16,7 +17,7 @@ import sys
 import torch
 
 import rnnlib
-from benchmarks import compare, record, training, using
+from benchmarks import compare, picture, record, training, using
 
 SHORT = (training.speed, training.recipes, using.writing, using.gradient_flow, using.explorers, using.imports)
 LONG = (training.scaling, training.threads, using.imdb_pace, using.chapters)
@@ -27,6 +28,9 @@ def main():
     """Run the topics named on the command line, or the short ones, and write what was measured."""
     if sys.argv[1:2] == ["compare"]:
         print(record.table(compare.compare(*sys.argv[2:])))
+        return
+    if sys.argv[1:] == ["picture"]:
+        picture.write()
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("topics", nargs="*", help=f"of {', '.join(TOPICS)}")

@@ -29,7 +29,7 @@ def networks(num_hiddens, device):
 
 def training_step(model, batches):
     """Make a function that trains a model for one pass and returns the mean loss: the library's own ``train_epoch``."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, fused=True)
 
     def step():
         nll, tokens = training.train_epoch(model, batches, optimizer)
@@ -171,7 +171,7 @@ def recipes(device):
     vocab = text.Vocab(cleaned)
     ids = vocab[list(cleaned)][:10_000]
 
-    def ours(model, make_optimizer=lambda params: torch.optim.SGD(params, lr=1.0)):
+    def ours(model, make_optimizer=lambda params: torch.optim.SGD(params, lr=1.0, fused=True)):
         optimizer, batches = make_optimizer(model.parameters()), text.sequential_batches(ids, N, T)
         return lambda: training.run_epoch(model, batches, optimizer, 1.0)["train"]
 
@@ -182,7 +182,7 @@ def recipes(device):
         return lambda: math.exp(step())
 
     def adam(params):
-        return torch.optim.Adam(params, lr=2e-3, betas=(0.9, 0.99))
+        return torch.optim.Adam(params, lr=2e-3, betas=(0.9, 0.99), fused=True)
 
     torch.manual_seed(0)
     runs = {

@@ -43,15 +43,37 @@ def test_same_seed_same_draws():
     assert draws() == default
 
 
-def test_setup_sets_one_thread_and_the_style():
-    torch.set_num_threads(2)
+def test_setup_sets_the_threads_and_the_style(monkeypatch):
+    monkeypatch.setattr(environment, "quickest_threads", lambda: 2)
     matplotlib.rcParams["axes.spines.top"] = True
     try:
         assert rnnlib.setup() == environment.best_device()
-        assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
         assert matplotlib.rcParams["axes.spines.top"] is plots.STYLE["axes.spines.top"] is False
     finally:
         torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize(
+    ("default", "seconds", "expected"),
+    [
+        (1, {1: 1.0}, 1),  # OMP_NUM_THREADS=1, or one core: more are never tried
+        (2, {1: 1.0, 2: 0.7}, 2),  # an idle machine
+        (2, {1: 1.0, 2: 30.0}, 1),  # a busy one
+        (2, {1: 1.0, 2: 0.95}, 1),  # not worth a core
+        (6, {1: 1.0, 2: 0.7, 4: 0.5}, 4),
+        (64, {1: 1.0, 2: 0.7, 4: 0.8}, 2),  # eight would not be tried
+    ],
+)
+def test_threads_are_those_that_run_a_small_network_fastest(monkeypatch, default, seconds, expected):
+    monkeypatch.setattr(environment, "THREADS", default)
+    monkeypatch.setattr(environment, "seconds_of_trial", seconds.__getitem__)
+    assert environment.quickest_threads() == expected
+
+
+def test_a_trial_of_threads_leaves_their_number_alone():
+    assert environment.seconds_of_trial(2) > 0
+    assert torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize(
