@@ -2,6 +2,7 @@
 
 import ast
 import html.parser
+import json
 import math
 import re
 import subprocess
@@ -178,6 +179,36 @@ def test_softmax_before_the_loss_has_a_floor():
     assert math.isclose(F.cross_entropy(torch.eye(28), torch.arange(28)).item(), floor, rel_tol=1e-6)
     assert math.isclose(math.exp(floor), 10.93, abs_tol=0.005)
     assert F.cross_entropy(1000 * torch.eye(28), torch.arange(28)).item() < 1e-6  # logits have no floor
+
+
+def test_sigmoid_before_the_loss_has_a_floor():
+    loss = F.binary_cross_entropy_with_logits
+    logits, labels = torch.tensor([-100.0, 0.0, 100.0]), torch.ones(3)
+    floor = math.log(1 + 1 / math.e)
+    assert math.isclose(loss(logits.sigmoid(), labels, reduction="none").min().item(), floor, rel_tol=1e-6)
+    assert math.isclose(floor, 0.31, abs_tol=0.005)
+    assert loss(logits, labels, reduction="none").min().item() < 1e-6  # logits have no floor
+
+
+def recorded(group):
+    """Return the test accuracies of a group of the runs that benchmarks.imdb has recorded, by run."""
+    path = ROOT / "benchmarks" / "results" / "imdb.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return {row["run"]: row["test"] for row in rows if row["group"] == group and "test" in row}
+
+
+def test_recorded_runs_lose_accuracy_by_reading_padding():
+    accuracy = recorded("padding")
+    read_padding = [value for run, value in accuracy.items() if "padding read" in run]
+    assert len(read_padding) == 2 and max(read_padding) + 3 < accuracy["last state"]
+
+
+def test_recorded_counts_beat_the_recurrent_networks():
+    counts = recorded("count_models")["words and pairs, naive Bayes"]
+    together = recorded("together")
+    both = together.pop("pretrained, averaged, plus naive Bayes")
+    del together["ten minutes, averaged, plus naive Bayes"]
+    assert max([*recorded("ten_minutes").values(), *recorded("best").values(), *together.values()]) < counts < both
 
 
 def test_dropout_of_a_single_layer_does_nothing():
