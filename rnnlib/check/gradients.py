@@ -348,6 +348,19 @@ def _in_order(*order):
     return step
 
 
+def _loss_on_its_graph(model, X, Y, state, optimizer, theta):
+    logits, _ = model(X, detach(state))
+    loss = F.cross_entropy(logits, Y.T.reshape(-1))
+    return loss, training_step(model, X, Y, state, optimizer, theta)[1]
+
+
+STEP_HABITS = {
+    "loss on its graph": (
+        _loss_on_its_graph,
+        "the loss that comes back still hangs on its graph, which stays in memory for as long as the loss is kept: "
+        "return a plain number",
+    ),
+}
 STEP_SLIPS = {
     "detach thrown away": (_thrown_away, "goes back into the graph of the minibatch before"),
     "state restarted": (_restarted, "does not hand on the state after the last step"),
@@ -391,6 +404,8 @@ def _trace(step):
         expect_shape(state, (2, 6), "the state")
         parts = {"the loss": torch.as_tensor(loss), "the state": state}
         expect_shape(parts["the loss"], (), "the loss")
+        if parts["the loss"].requires_grad:
+            raise Wrong(STEP_HABITS["loss on its graph"][1])
         for name, p in zip(("W_xh", "W_hh", "b_h", "W_hq", "b_q"), model.params, strict=True):
             parts[name] = p
             parts[f"the gradient of {name}"] = torch.zeros_like(p) if p.grad is None else p.grad
@@ -428,7 +443,7 @@ TRAINING_STEP = Exercise(
     test=_test_training_step,
     solution=training_step,
     section="6. Cut the graph on purpose: truncation",
-    wrong=STEP_SLIPS,
+    wrong=STEP_SLIPS | STEP_HABITS,
     hints=(
         "There are two bugs: one in how the state is cut, one in the order of the calls.",
         "detach returns a new tensor. And when are there gradients to clip?",
@@ -460,6 +475,13 @@ def _slope_last(dH, states, W_hh):
     return dH
 
 
+def _slope_on_both(dH, states, W_hh):
+    for t in reversed(range(len(states) - 1)):
+        dH = dH * (1 - (states[t + 1] - states[t]) ** 2)
+        dH = dH + dH @ W_hh.T
+    return dH
+
+
 RESIDUAL_SLIPS = {
     "no skip": (
         lambda d, h, W: _residual(d, h, W, skip=0.0),
@@ -472,6 +494,10 @@ RESIDUAL_SLIPS = {
     "no slope": (
         lambda d, h, W: _residual(d, h, W, slope=lambda before, after: torch.ones_like(after)),
         "lacks the slope of the tanh",
+    ),
+    "slope on both": (
+        _slope_on_both,
+        "multiplies the direct path by the slope too: only what comes back through the tanh meets it",
     ),
     "not transposed": (
         lambda d, h, W: _residual(d, h, W, back=lambda W: W),
@@ -523,7 +549,7 @@ RESIDUAL_GRADIENT = Exercise(
 
 
 def hold_gradient(drive):
-    rotation = orthogonal_matrix(drive.shape[1], 1.0, torch.Generator().manual_seed(0))
+    rotation = orthogonal_matrix(drive.shape[1], 1.0)
     low, high = 0.0, 100.0
     for _ in range(20):
         scale = (low + high) / 2
@@ -553,31 +579,49 @@ def _one_scale_for_all(drive):
     return orthogonal_matrix(drive.shape[1], 1.85, torch.Generator().manual_seed(0))
 
 
+def _scale_too_flat(drive):
+    scale = 1.3 + 0.3 * float(drive.std())
+    return orthogonal_matrix(drive.shape[1], scale, torch.Generator().manual_seed(0))
+
+
+LOWEST, HIGHEST = 0.001, 1000  # the norms of the goal, so far apart that luck with a random matrix doesn't decide
 HOLD_SLIPS = {
-    "radius one": (lambda drive: gaussian_matrix(drive.shape[1], 1.0), "lets the gradient vanish"),
-    "one scale for all": (_one_scale_for_all, "holds it for inputs of another size: measure with the drive"),
+    "radius one": (
+        lambda drive: gaussian_matrix(drive.shape[1], 1.0, torch.Generator().manual_seed(0)),
+        "lets the gradient vanish",
+    ),
+    "one scale for all": (_one_scale_for_all, "is as large for every size of the inputs: measure with the drive"),
     "too large": (lambda drive: 10 * _one_scale_for_all(drive), "lets it explode"),
+    "scale too flat": (_scale_too_flat, "is too small with inputs of size 1 and 3"),
 }
 
 
 def _test_hold_gradient(answer):
-    found = {}
-    for size in (1.0, 0.3, 3.0):
+    found, lengths = {}, []
+    for size in (0.3, 1.0, 3.0):
         W_hh, _ = within(60, answer, _drive(size, 0))
         expect_shape(W_hh, (64, 64), "W_hh")
-        found[size] = _length_after(W_hh.detach().double(), size)
+        W_hh = W_hh.detach().double()
+        lengths.append(float(W_hh.norm()))
+        found[size] = _length_after(W_hh, size)
     measured = ", ".join(f"{norm:.2g} with inputs of size {size:g}" for size, norm in found.items())
-    report = f"measured: after 100 steps the norm is {measured}; the goal is 0.1 to 10, for all three"
-    held = {size for size, norm in found.items() if 0.1 <= norm <= 10}
-    if len(held) == 3:
-        return f"M{report[1:]}."
-    if held or min(found.values()) < 0.1 < 10 < max(found.values()):
-        raise Wrong(f"{report}. Your matrix {HOLD_SLIPS['one scale for all'][1]} that you are given")
-    if all(norm < 0.1 for norm in found.values()):
+    report = f"measured: after 100 steps the norm is {measured}; the goal is {LOWEST} to {HIGHEST}, for all three"
+    small = [f"{size:g}" for size, norm in found.items() if norm < LOWEST]
+    large = [f"{size:g}" for size, norm in found.items() if norm > HIGHEST]
+    if len(small) == 3:
         raise Wrong(f"{report}. Your matrix {HOLD_SLIPS['radius one'][1]}: the slopes of the tanh shrink every step")
-    if any(norm > 10 for norm in found.values()):
-        raise Wrong(f"{report}. Your matrix lets it explode: make it smaller")
-    raise Wrong(report)
+    if len(large) == 3:
+        raise Wrong(f"{report}. Your matrix {HOLD_SLIPS['too large'][1]}: make it smaller")
+    if (small or large) and max(lengths) < 1.1 * min(lengths):
+        raise Wrong(f"{report}. Your matrix {HOLD_SLIPS['one scale for all'][1]} that you are given")
+    missed = [
+        f"too {how} with inputs of size {' and '.join(at)}" for how, at in (("small", small), ("large", large)) if at
+    ]
+    if missed:
+        raise Wrong(f"{report}. Your matrix is {', and '.join(missed)}")
+    if not all(LOWEST <= norm <= HIGHEST for norm in found.values()):
+        raise Wrong(report)  # a norm that is not a number
+    return f"M{report[1:]}."
 
 
 HOLD_GRADIENT = Exercise(

@@ -20,9 +20,7 @@ class JacobianLab(Explorer):
     """
 
     title = "Jacobian product lab"
-    question = (
-        "W_hh has the spectral radius 1.5 and the units are tanh, with inputs of size 1: does the gradient explode?"
-    )
+    question = "at which scale of W_hh does the gradient of a tanh network with inputs of size 1 begin to explode?"
     presets = {  # noqa: RUF012
         "explode": {"matrix": "Gaussian", "scale": 1.5, "units": "linear"},
         "vanish": {"matrix": "Gaussian", "scale": 1.5, "units": "tanh, inputs of size 1"},
@@ -48,11 +46,11 @@ class JacobianLab(Explorer):
         scratch.check_sizes(num_hiddens=num_hiddens, num_steps=num_steps)
         self.num_hiddens, self.num_steps, self.seed = num_hiddens, num_steps, seed
         super().__init__(
-            matrix=widgets.Dropdown(options=list(self.matrices), value="Gaussian", description="matrix W_hh"),
+            matrix=widgets.ToggleButtons(options=list(self.matrices), value="Gaussian", description="matrix W_hh"),
             scale=widgets.FloatSlider(
-                0.9, min=0.1, max=2.0, step=0.05, description="scale of W_hh", continuous_update=False
+                1.5, min=0.1, max=2.5, step=0.05, description="scale of W_hh", continuous_update=False
             ),
-            units=widgets.Dropdown(options=list(self.units), value="linear", description="units"),
+            units=widgets.ToggleButtons(options=list(self.units), value="tanh, inputs of size 1", description="units"),
         )
 
     @classmethod
@@ -150,7 +148,7 @@ class ClippingCompass(Explorer):
     """
 
     title = "Clipping compass"
-    question = "lower θ until every step is clipped: which of the three methods turns the arrow?"
+    question = "lower θ further and further: does clipping each tensor, or each value, turn the arrow ever more?"
     presets = {  # noqa: RUF012
         "the usual: norm 1": {"theta": 1.0, "method": "all together, by norm"},
         "clip everything": {"theta": 0.1, "method": "all together, by norm"},
@@ -171,7 +169,9 @@ class ClippingCompass(Explorer):
             theta=widgets.FloatLogSlider(
                 1.0, min=-3, max=2, step=0.1, description="threshold θ", continuous_update=False
             ),
-            method=widgets.Dropdown(options=list(self.methods), description="clip"),
+            method=widgets.ToggleButtons(
+                options=list(self.methods), value="each tensor, by its norm", description="clip"
+            ),
             step=widgets.IntSlider(
                 min(40, len(recorded)), min=1, max=len(recorded), description="training step", continuous_update=False
             ),
@@ -283,7 +283,7 @@ class TruncationWindow(Explorer):
     """
 
     title = "Truncation window"
-    question = "the state is detached every 4 steps: does the loss change, does the gradient?"
+    question = "how long must the windows be for a cosine of 0.9 with the full gradient?"
     presets = {  # noqa: RUF012
         "one step": {"num_steps": 1, "cut": True},
         "a short window": {"num_steps": 4, "cut": True},
@@ -340,6 +340,8 @@ class TruncationWindow(Explorer):
         cosines = [float(torch.cosine_similarity(run["gradient"], full, dim=0)) for run in self.by_window.values()]
         stored = [run["stored"] for run in self.by_window.values()]
         place, windows = self.windows.index(num_steps), self.T // num_steps
+        # Without a cut the backward pass of every window walks through all windows before it once more.
+        not_cut = num_steps * windows * (windows + 1) // 2
         return {
             "num_steps": num_steps,
             "cut": cut,
@@ -349,8 +351,8 @@ class TruncationWindow(Explorer):
             "stored": stored,
             "cosine": cosines[place] if cut else 1.0,
             "kilobytes": (stored[place] if cut else stored[-1]) / 1000,
-            # Without a cut the backward pass of every window walks through all windows before it once more.
-            "backward_steps": self.T if cut else num_steps * windows * (windows + 1) // 2,
+            "backward_steps": self.T if cut else not_cut,
+            "not_cut": not_cut,
             "kept": np.arange(self.T) >= (self.T - num_steps if cut else 0),
             "reach": self.reach,
         }
@@ -402,8 +404,8 @@ class TruncationWindow(Explorer):
         how = f"windows of {data['num_steps']} steps, {'detached' if data['cut'] else 'not detached'}"
         return (
             f"{how}: the loss is {data['loss']:.4f} (in one piece {data['full_loss']:.4f}), the cosine with the full "
-            f"gradient {data['cosine']:.3f}; {data['kilobytes']:.0f} kB are stored and {data['backward_steps']} steps "
-            f"go backward for {self.T} steps forward."
+            f"gradient {data['cosine']:.3f}; {data['kilobytes']:.0f} kB are stored. Going backward takes {self.T} "
+            f"steps if the windows are detached, {data['not_cut']} if they are not."
         )
 
 
