@@ -191,7 +191,8 @@ def test_state_at_length(answer):
             (pick(output, first, ends), "takes the two halves the wrong way round"),
             (
                 pick(output, lengths.clamp(max=T - 1), first),
-                "is one step late: the end is at step lengths - 1",
+                "has zeros in the forward half of a shorter sequence, the padding behind its end: its last letter is "
+                "at step lengths - 1",
             ),
         ]
         expect_close(got, pick(output, ends, first), f"the state for lengths {lengths.tolist()}", slips)
@@ -221,9 +222,9 @@ STATE_AT_LENGTH = Exercise(
             ),
             "it takes all the steps in every row",
         ),
-        "one step late": (
-            lambda output, lengths: pick(output, lengths.clamp(max=output.shape[1] - 1), 0 * lengths),
-            "one step late",
+        "at the end of the longest": (
+            lambda output, lengths: pick(output, 0 * lengths + output.shape[1] - 1, 0 * lengths),
+            "the padding behind its end",
         ),
     },
     hints=(
@@ -248,6 +249,10 @@ def _flip_and_cut(ids, lengths):
     return ids.flip(1) * (torch.arange(ids.shape[1]) < lengths[:, None])
 
 
+def _flip_onto_zeros(ids, lengths):
+    return flip_padded(ids, lengths) * (torch.arange(ids.shape[1]) < lengths[:, None])
+
+
 def _flip_in_place(ids, lengths):
     for row, length in enumerate(lengths):
         ids[row, :length] = ids[row, :length].flip(0)
@@ -256,7 +261,8 @@ def _flip_in_place(ids, lengths):
 
 def test_flip_padded(answer):
     """From two words to minibatches of any lengths, whose padding must stay at the end."""
-    cases = [(torch.tensor([[5, 6, 7, 8], [1, 2, 0, 0]]), torch.tensor([4, 2]))]
+    lengths = torch.tensor([4, 2])
+    cases = [(torch.tensor([[5, 6, 7, 8], [3, 2, pad, pad]]), lengths) for pad in (0, 1)]
     for _ in range(20):
         N, T = draw_sizes(4, 6)
         lengths = torch.randint(1, T + 1, (N,))
@@ -276,6 +282,7 @@ def test_flip_padded(answer):
             (ids.flip(0), "has the sequences of the minibatch flipped: time is axis 1"),
             (kept, "moves the padding to the front and flips nothing"),
             (_flip_and_cut(ids, lengths), "is cut from a row flipped with its padding: flip only the letters"),
+            (_flip_onto_zeros(ids, lengths), "has zeros for padding, whose id may be another: leave it as it stands"),
             (ids, "is what came in: nothing was flipped"),
         ]
         expect_close(got, right, f"the result for {ids.tolist()} with lengths {lengths.tolist()}", slips)
@@ -293,6 +300,7 @@ FLIP_PADDED = Exercise(
         "batch flipped": (lambda ids, lengths: ids.flip(0), "time is axis 1"),
         "nothing flipped": (lambda ids, lengths: ids, "nothing was flipped"),
         "flipped and cut": (_flip_and_cut, "flip only the letters"),
+        "zeros for padding": (_flip_onto_zeros, "leave it as it stands"),
         "in place": (_flip_in_place, "changes the ids that came in"),
         "only moved": (
             lambda ids, lengths: torch.stack(
@@ -320,7 +328,8 @@ BELIEF_SLIPS = {
     "always": (lambda sees: True, "is True for a model that reads the answer: its perplexity is that of a copy"),
     "next one only": (
         lambda sees: not sees.diagonal(1).any().item(),
-        "looks only one step ahead: an input further on tells the answer as well, through the ones between",
+        "looks only at input s + 1: a model that looks further ahead, like the cloze model, does not copy, but its "
+        "number is no perplexity of a language model",
     ),
     "own input": (
         lambda sees: not sees.triu(0).any().item(),
@@ -346,7 +355,7 @@ def test_may_be_believed(answer):
         "a reader of both directions": whole,
         "a backward reader": whole.triu(),
         "a bigram model": torch.eye(T).bool(),
-        "a reader that looks two steps ahead, not one": whole.tril() | torch.eye(T).roll(2, 1).triu(1).bool(),
+        "a cloze model, which sees all but the answer": ~torch.eye(T).roll(1, 1).triu(1).bool(),
         "a model of the last three letters": whole.tril().triu(-2),
         "a model that ignores all inputs": ~whole,
     }
@@ -369,7 +378,7 @@ MAY_BE_BELIEVED = Exercise(
     stars=2,
     test=test_may_be_believed,
     solution=may_be_believed,
-    section="Perplexity by position",
+    section="Mending the leak",
     wrong=BELIEF_SLIPS,
     hints=(
         "Output s guesses input s + 1. Which columns of row s must be False?",
@@ -392,6 +401,9 @@ def who_sees_what(read, X):
     return torch.stack(columns, dim=1)  # (S, T)
 
 
+ZERO_ROW = "a running sum whose second input is all zeros"
+
+
 @torch.no_grad()
 def test_who_sees_what(answer):
     """From running sums, whose dependencies are known, to recurrent layers, whose autograd is asked."""
@@ -405,6 +417,8 @@ def test_who_sees_what(answer):
     }
     for name, (read, right) in known.items():
         _expect_dependencies(answer, read, torch.randn(4, 3), right, name)
+    silent = torch.randn(4, 3) * torch.tensor([[1.0], [0.0], [1.0], [1.0]])
+    _expect_dependencies(answer, lambda X: X.cumsum(0), silent, torch.ones(4, 4).tril().bool(), ZERO_ROW)
     for two, T in [(False, 5), (True, 5), (True, 1)]:
         layer = nn.RNN(3, 2, bidirectional=two)
         right = torch.ones(T, T) if two else torch.ones(T, T).tril()
@@ -425,6 +439,9 @@ def _expect_dependencies(answer, read, X, right, name):
     if len(right) == len(right.T):
         slips.append((torch.eye(len(right)).bool(), "sees only the output at the changed step: compare all outputs"))
     nothing = torch.zeros_like(right)
+    if name == ZERO_ROW:
+        unseen = right & X.any(dim=1)  # without the column of the zeros
+        slips.append((unseen, "misses an input that is 0 already: give each another value than it had, such as X + 1"))
     if name == "the last feature":
         slips.append((nothing, "finds no dependence: change all the numbers of an input, not only some"))
     if name == "whole numbers":
@@ -462,6 +479,15 @@ def _change_all(read, X):
     return (read(X + 1.0) != read(X)).any(1)[:, None].expand(-1, len(X))
 
 
+def _set_to_zero(read, X):
+    columns = []
+    for t in range(len(X)):
+        changed = X.clone()
+        changed[t] = 0.0
+        columns.append((read(changed) != read(X)).any(1))
+    return torch.stack(columns, 1)
+
+
 def _change_in_place(read, X):
     before, columns = read(X), []
     for t in range(len(X)):
@@ -483,6 +509,7 @@ WHO_SEES_WHAT = Exercise(
         "all at once": (_change_all, "change one time step at a time"),
         "autograd": (_ask_autograd, "a staircase has slope 0"),
         "one feature": (_change_first_feature, "change all the numbers of an input"),
+        "set to zero": (_set_to_zero, "misses an input that is 0 already"),
         "in place": (_change_in_place, "leaves X changed"),
         "numbers": (lambda read, X: who_sees_what(read, X).float(), "answer yes or no"),
     },

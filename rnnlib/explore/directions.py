@@ -374,7 +374,7 @@ class WordEnds(Explorer):
         axes.set_xticks(range(len(data["letters"])), list(data["letters"]), family="monospace")
         axes.tick_params(axis="both", length=0, labelbottom=True, labelsize=10 if len(data["letters"]) <= 45 else 9)
         axes.spines[["left", "bottom"]].set_visible(False)
-        axes.set_title(f"{self._view(data)}; green: found whole, hatched: not a word of this text", fontsize=10)
+        axes.set_title(f"{self._view(data)}; green: a word found whole, hatched: a wrong piece", fontsize=10)
 
     @staticmethod
     def _view(data):
