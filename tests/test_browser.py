@@ -162,16 +162,21 @@ SEEN = """cell => [cell.querySelector('.jp-RenderedImage img')?.src,
                  [...cell.querySelectorAll('.jp-OutputArea-output.jp-RenderedMarkdown')].at(-1)?.innerText]"""
 # What has the focus: the kind of control, its label and its value; null outside an explorer.
 FOCUS = """() => {
-  const e = document.activeElement, row = e.closest('.widget-inline-hbox'), box = e.closest('.widget-vbox');
+  const e = document.activeElement, box = e.closest('.widget-vbox');
+  const row = e.closest('.widget-inline-hbox, .widget-toggle-buttons');
   if (!box) return null;
-  const kind = e.getAttribute('role') || (e.isContentEditable ? 'readout' : e.type || e.tagName.toLowerCase());
+  const option = e.classList.contains('widget-toggle-button');
+  const kind = option ? 'option'
+    : e.getAttribute('role') || (e.isContentEditable ? 'readout' : e.type || e.tagName.toLowerCase());
   const labels = kind === 'submit' ? [e] : [...row.querySelectorAll('label')];
   const label = labels.map(l => l.innerText).join('').replaceAll('\u200b', '').trim();
-  return {kind, label, value: e.getAttribute('aria-valuenow') || (kind === 'checkbox' ? e.checked : e.value)};
+  const now = e.getAttribute('aria-valuenow');
+  const state = {option: e.classList.contains('mod-active'), checkbox: e.checked, slider: now};
+  return {kind, label, value: kind in state ? state[kind] : e.value};
 }"""
 KEYS = {
     "slider": ("End", "Home", "ArrowRight"),
-    "select-one": ("ArrowDown", "ArrowUp"),
+    "option": ("Space",),
     "checkbox": ("Space", "Space"),
     "text": ("Enter",),
     "submit": ("Enter",),
@@ -202,7 +207,7 @@ def press(page, cell, key):
     old, focus = cell.evaluate(SEEN), page.evaluate(FOCUS)
     start = time.perf_counter()
     page.keyboard.press(key)
-    if focus["kind"] not in ("submit", "text") and page.evaluate(FOCUS)["value"] == focus["value"]:
+    if focus["kind"] not in ("submit", "text", "textarea") and page.evaluate(FOCUS)["value"] == focus["value"]:
         return None, False  # a slider at its end stays there
     changed = f"a => {{ const now = ({SEEN})(a[0]); return now[a[1]] && now[a[1]] !== a[2]; }}"
     handle, seconds = cell.element_handle(), None
@@ -216,6 +221,15 @@ def press(page, cell, key):
     return seconds, True
 
 
+def enter(page):
+    """Press Tab until the first control of the selected explorer has the focus, past the buttons of the cell."""
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if page.evaluate(FOCUS):
+            return
+    pytest.fail("the Tab key reaches no control")
+
+
 def drive(page, cell):
     """Tab through the controls of the selected explorer and press keys on each.
 
@@ -223,27 +237,28 @@ def drive(page, cell):
         dict: by the label of each control and preset, in the order of the Tab key, the list of what `press` found.
     """
     found = {}
-    for _ in range(10):  # past the buttons of the cell
-        page.keyboard.press("Tab")
-        if page.evaluate(FOCUS):
-            break
+    enter(page)
     while (focus := page.evaluate(FOCUS)) and cell.evaluate("cell => cell.contains(document.activeElement)"):
-        if focus["kind"] == "text":  # one letter less, seen after Enter
+        if focus["kind"] == "text":  # seen after Enter
             page.keyboard.press("Home")
-            page.keyboard.press("Delete")
+            page.keyboard.type("no ")
+        if focus["kind"] == "textarea":  # seen after leaving it
+            page.keyboard.type(" awful")
+            found[focus["label"]] = [press(page, cell, "Tab")]
+            continue
         if KEYS[focus["kind"]]:
-            found[focus["label"]] = [press(page, cell, key) for key in KEYS[focus["kind"]]]
+            found.setdefault(focus["label"], []).extend(press(page, cell, key) for key in KEYS[focus["kind"]])
         page.keyboard.press("Tab")
     return found
 
 
 def check_driven(explorer, found):
-    """Every control is reached in its order, and changes the picture and the sentence."""
+    """Every control is reached in its order and changes the picture, and some change the sentence."""
     labels = [control.description for control in explorer.controls.values()]
     assert list(found) == [*labels, *explorer.presets]
     for label in labels:
         assert any(seconds for seconds, _ in found[label]), f"{label} changes no picture"
-        assert any(sentence for _, sentence in found[label]), f"{label} changes no sentence"
+    assert any(sentence for presses in found.values() for _, sentence in presses)
 
 
 def report(name, found):
@@ -259,8 +274,9 @@ def check_quiet(lab, page):
     """Nothing has gone wrong: no error on the console of the browser, in the server's log, or in an output."""
     assert not [text for text in page.console_errors if "favicon" not in text]
     assert not page.get_by_text("Error:").count(), "an explorer tells of an error"
-    log = (lab.folder / "server.log").read_text()
-    assert "Traceback" not in log, log[log.index("Traceback") :][:3000]
+    tracebacks = (lab.folder / "server.log").read_text().split("Traceback")[1:]
+    # A kernel that another test has ended may complain that it was about to send something.
+    assert not [text for text in tracebacks if "during shutdown" not in text]
 
 
 def save(lab, page, name):
@@ -301,6 +317,17 @@ def build(name):
     return explorer(**arguments)
 
 
+def back_and_forth(cell):
+    """Return two moves of an explorer, each a key and its control, the second of which undoes the first."""
+    sliders, options = cell.locator("[role=slider]"), cell.locator(".widget-toggle-buttons").first.locator("button")
+    if not sliders.count():
+        set_now = options.evaluate_all("all => all.findIndex(e => e.classList.contains('mod-active'))")
+        return [("Space", options.nth(1 - min(set_now, 1))), ("Space", options.nth(set_now))]
+    value, highest = (sliders.first.get_attribute(f"aria-value{name}") for name in ("now", "max"))
+    keys = ("ArrowLeft", "ArrowRight") if float(value) == float(highest) else ("ArrowRight", "ArrowLeft")
+    return [(key, sliders.first) for key in keys]
+
+
 @pytest.mark.parametrize("name", names())
 def test_every_explorer_by_keyboard_alone(lab, page, name):
     notebook = f"explorer_{name}.ipynb"
@@ -323,19 +350,16 @@ def test_every_explorer_by_keyboard_alone(lab, page, name):
     ]
     assert "widgets" not in first.metadata, "state of widgets in the saved file"
     # Back and forth: neither the page nor the file grows.
-    cell.locator("[role=slider], select").first.focus()
     before = cell.evaluate(SEEN)
-    there, back = ("ArrowRight", "ArrowLeft") if page.evaluate(FOCUS)["kind"] == "slider" else ("ArrowDown", "ArrowUp")
-    if not any(press(page, cell, there)):
-        there, back = back, there
-        press(page, cell, there)
-    for key in [back, there] * 4 + [back]:
-        press(page, cell, key)
+    for _ in range(5):
+        for key, control in back_and_forth(cell):
+            control.focus()
+            press(page, cell, key)
     after = cell.evaluate(SEEN)
     again = save(lab, page, notebook)
     assert len(again.cells[0].outputs) == 3 and cell.locator(".jp-RenderedImage img").count() == 1
     assert (lab.folder / notebook).stat().st_size == pytest.approx(size, rel=0.1)
-    assert name in MEASURED or after == before
+    assert name in MEASURED or after[1] == before[1]
     cell.screenshot(path=SHOTS / f"{name}.png")
     check_quiet(lab, page)
     report(name, found)
@@ -363,7 +387,7 @@ def test_error_in_a_callback_is_found(lab, page):
     open_notebook(lab, page, "faulty.ipynb")
     page.keyboard.press("Control+Enter")
     picture(explorer_cells(page).first).wait_for(timeout=60_000)
-    page.keyboard.press("Tab")
+    enter(page)
     page.keyboard.press("End")
     page.get_by_text("Error: ZeroDivisionError").wait_for()
     with pytest.raises(AssertionError, match="tells of an error"):

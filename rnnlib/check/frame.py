@@ -4,6 +4,7 @@ import ast
 import contextlib
 import functools
 import inspect
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -113,7 +114,8 @@ def expect_pair(got, what):
     """Raise :class:`Wrong` unless two tensors came."""
     expect_something(got)
     if not isinstance(got, (tuple, list)) or len(got) != 2 or not all(isinstance(part, torch.Tensor) for part in got):
-        raise Wrong(f"return two tensors, {what}, but {kind(got)} came")
+        pair = isinstance(got, (tuple, list)) and len(got) == 2
+        raise Wrong(f"return two tensors, {what}, but {' and '.join(map(kind, got)) if pair else kind(got)} came")
 
 
 def expect_room(answer, ids, *sizes, case):
@@ -122,7 +124,10 @@ def expect_room(answer, ids, *sizes, case):
         return answer(ids.clone(), *sizes)
     except RuntimeError as error:
         if "invalid for input of size" in str(error):
-            raise Wrong(f"{case} there is a rest that fills no row: cut it off before you reshape ({error})") from None
+            rest = "there is a rest that fills no row: cut it off before you reshape"
+            if len(ids) % math.prod(sizes) == 0:
+                rest = "none is left for the last target: divide len(ids) - 1, not len(ids)"
+            raise Wrong(f"{case} {rest} ({error})") from None
         raise
 
 
@@ -149,6 +154,11 @@ def expect_close(got, expected, what="the result", slips=(), tolerance=1e-6):
         numbers = torch.as_tensor(numbers)
         if got.shape == numbers.shape and _close(got, numbers, tolerance):
             raise Wrong(f"{what} {sentence}")
+    if _short(got) == _short(expected):  # they differ further on, or by little
+        place = (~_near(got, expected, tolerance)).nonzero()[0].tolist()
+        where = f" at {place}" if place else ""
+        right, came = (tensor[tuple(place)].item() for tensor in (expected, got))
+        raise Wrong(f"{what} should be {right:.8g}{where}, but {came:.8g} came")
     raise Wrong(f"{what} should be {_short(expected)}, but {_short(got)} came")
 
 
@@ -176,7 +186,11 @@ def within(seconds, answer, *arguments):
 
 
 def _close(a, b, tolerance):
-    return torch.allclose(a.double(), b.double(), rtol=tolerance, atol=tolerance)
+    return bool(_near(a, b, tolerance).all())
+
+
+def _near(a, b, tolerance):
+    return torch.isclose(a.double(), b.double(), rtol=tolerance, atol=tolerance)
 
 
 def kind(value):
@@ -190,7 +204,7 @@ def kind(value):
 def _describe(error, answer):
     """Say what the learner's code raised and where; or that what it returned is of a kind that can't be checked."""
     message = f"{type(error).__name__}: {error}".removesuffix(": ")
-    file = getattr(getattr(answer, "__code__", None), "co_filename", None)
+    file = getattr(getattr(inspect.unwrap(answer), "__code__", None), "co_filename", None)  # without decorators
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     if not own:
         return f"what your function returned can't be checked ({message})"

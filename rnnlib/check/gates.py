@@ -84,11 +84,13 @@ def _test_new_state(answer):
             (F_t * C + (1 - F_t) * C_tilde, "ties the input gate to 1 - F_t, as a GRU does"),
             (F_t * (C + I_t * C_tilde), "forgets the candidate too: F_t multiplies the old cell alone"),
             (torch.tanh(new_C), "is squashed: the cell itself goes on without a tanh"),
+            (F_t * C + I_t * torch.tanh(C_tilde), "squashes the candidate again: C_tilde has had its tanh"),
         )
         hidden_slips = (
             (O_t * new_C, "lacks the tanh around the cell"),
             (O_t * torch.tanh(C), "reads the old cell: update the cell first"),
             (torch.tanh(O_t * new_C), "has the output gate inside the tanh"),
+            (F_t * torch.tanh(new_C), "is read with the forget gate: the output gate says what is shown"),
         )
         expect_close(got[1], new_C, "C", cell_slips)
         expect_close(got[0], new_H, "H", hidden_slips)
@@ -109,6 +111,14 @@ NEW_STATE = Exercise(
         "squashed cell": (
             lambda i, f, g, o, C: (o * torch.tanh(f * C + i * g), torch.tanh(f * C + i * g)),
             "goes on without a tanh",
+        ),
+        "candidate squashed twice": (
+            lambda i, f, g, o, C: (o * torch.tanh(f * C + i * torch.tanh(g)), f * C + i * torch.tanh(g)),
+            "squashes the candidate again",
+        ),
+        "forget gate for output": (
+            lambda i, f, g, o, C: (f * torch.tanh(f * C + i * g), f * C + i * g),
+            "is read with the forget gate",
         ),
         "one tensor": (lambda i, f, g, o, C: f * C + i * g, "return two tensors"),
         "in place": (lambda i, f, g, o, C: (o * torch.tanh(C.mul_(f).add_(i * g)), C), "have changed"),
@@ -150,9 +160,19 @@ def _kept_whole(X, H, R_t, Z_t, *weights):
     return H + (1 - Z_t) * _candidate_alone(X, H, R_t, Z_t, *weights)
 
 
+def _added_whole(X, H, R_t, Z_t, *weights):
+    return Z_t * H + _candidate_alone(X, H, R_t, Z_t, *weights)
+
+
+def _without_biases(X, H, R_t, Z_t, W_xh, W_hh, b_xh, b_hh):
+    return gru_state(X, H, R_t, Z_t, W_xh, W_hh, 0.0, 0.0)
+
+
 GRU_SLIPS = {
     "Z swapped": (_swapped, "keeps where it should replace: in PyTorch Z_t is the share of the old state that stays"),
     "candidate alone": (_candidate_alone, "is the candidate alone: Z_t says how much of the old state stays"),
+    "candidate whole": (_added_whole, "adds all of the candidate: only the share 1 - Z_t of it comes in"),
+    "no biases": (_without_biases, "leaves the biases b_xh and b_hh out"),
     "old state whole": (_kept_whole, "keeps all of the old state: only the share Z_t stays"),
     "reset before": (
         _from_candidate(lambda new, H, R, W, b: torch.tanh(new + (R * H) @ W + b)),
@@ -216,6 +236,10 @@ def bias_for(steps):
     return -math.log(2 ** (1 / steps) - 1)
 
 
+def _half_life(bias):
+    return math.log(2) / math.log1p(math.exp(-bias))
+
+
 def _test_bias_for(answer):
     for steps in (10.0, 2.0, 100.0, 1.0):  # at 1 many a wrong formula is right
         gate = 0.5 ** (1 / steps)
@@ -224,6 +248,7 @@ def _test_bias_for(answer):
             (math.log(gate), "is the logarithm of the gate: invert the sigmoid, b = ln(f / (1 - f))"),
             (-math.log(gate / (1 - gate)), "has the wrong sign: a longer memory needs a larger bias"),
             (-math.log(math.exp(1 / steps) - 1), "leaves 1/e of the cell, not 1/2"),
+            (_half_life(steps), "is the half-life that a bias of that size has: asked is the other way round"),
         )
         expect_close(answer(steps), math.log(gate / (1 - gate)), f"the bias for a half-life of {steps:g}", slips)
 
@@ -239,6 +264,7 @@ BIAS_FOR = Exercise(
         "gate": (lambda steps: 0.5 ** (1 / steps), "is the value of the gate"),
         "logarithm": (lambda steps: math.log(0.5) / steps, "the logarithm of the gate"),
         "sign": (lambda steps: math.log(2 ** (1 / steps) - 1), "the wrong sign"),
+        "half-life": (_half_life, "asked is the other way round"),
         "e-fold": (lambda steps: -math.log(math.exp(1 / steps) - 1), "leaves 1/e"),
     },
     hints=(
@@ -354,7 +380,7 @@ SET_HALF_LIVES = Exercise(
     },
     hints=(
         "Print the sum of the two biases of the forget gate: lstm.bias_ih_l0 + lstm.bias_hh_l0, from H to 2 H.",
-        "PyTorch adds both. Give one of them the bias of the last exercise, unit by unit, and the other 0.",
+        "PyTorch adds both. Give one the bias of the last exercise, with torch.log for a tensor, and the other 0.",
         "lstm.named_parameters() names all layers and directions: bias_ih_l0, bias_ih_l0_reverse, bias_ih_l1, …",
     ),
 )
@@ -373,9 +399,14 @@ def left_at_the_end(gates):
 def _test_left_at_the_end(answer):
     generator = torch.Generator().manual_seed(0)
     worked = torch.tensor([[0.9], [0.5], [0.4]], dtype=torch.float64)
-    for gates in (worked, torch.rand(6, 3, generator=generator, dtype=torch.float64), torch.rand(1, 2).double()):
+    drawn = torch.rand(6, 3, generator=generator, dtype=torch.float64)
+    closed = drawn.clone()
+    closed[2, 1] = 0.0
+    for gates in (worked, drawn, torch.rand(1, 2).double(), closed, torch.full((400, 1), 0.1).double()):
         got = answer(gates.clone())
         expect_shape(got, gates.shape, "the result")
+        if torch.isnan(got).any():
+            raise Wrong("the result is 0 / 0 where a product has become 0: multiply backwards, and divide by nothing")
         T = len(gates)
         right = torch.stack([gates[t + 1 :].prod(0) for t in range(T)])
         slips = (
@@ -384,7 +415,7 @@ def _test_left_at_the_end(answer):
             (right.flip(0), "is in the wrong order: row t belongs to step t"),
             (torch.stack([gates[t + 1 :].sum(0) for t in range(T)]), "adds the gates: each takes a share, so multiply"),
         )
-        expect_close(got, right, "the result", slips)
+        expect_close(got, right, "the result" + " for the gates 0.9, 0.5, 0.4" * (gates is worked), slips)
 
 
 LEFT_AT_THE_END = Exercise(
@@ -400,6 +431,7 @@ LEFT_AT_THE_END = Exercise(
             "what step t itself wrote",
         ),
         "from the beginning": (lambda F: F.cumprod(0), "multiplies from the beginning"),
+        "divided": (lambda F: F.cumprod(0)[-1] / F.cumprod(0), "divide by nothing"),
         "backwards": (
             lambda F: torch.stack([F[t + 1 :].prod(0) for t in range(len(F))]).flip(0),
             "in the wrong order",
@@ -444,6 +476,7 @@ GRU_BIAS_SLIPS = {
         "The bias is on the reset gate; the order in PyTorch is reset, update, candidate",
     ),
     "turned round": (_with_bias(-3.0, 1), "The update gates start near 0, and in PyTorch that replaces the old state"),
+    "too small": (_with_bias(0.5, 1), "a state that nothing is added to halves in 1 steps"),
 }
 GRU_DELAY, GRU_STEPS, GRU_GOAL = 80, 200, 0.98
 
@@ -489,10 +522,13 @@ def _test_remembering_gru(answer):
     signs = {
         "turned round": update.mean() < -1,
         "reset gate": reset.mean() > 1,
-        "as it comes": update.mean() < 1,
+        "as it comes": update.mean() < 0.25,
     }
-    why = next((f". {GRU_BIAS_SLIPS[slip][1]}" for slip, true in signs.items() if true), "")
-    raise Wrong(f"measured: {measured}{why}")
+    gate = torch.sigmoid(update).mean().item()
+    steps = math.log(0.5) / math.log(gate)
+    short = f"The update gates start near {gate:.2f}: a state that nothing is added to halves in {steps:.0f} steps"
+    why = next((GRU_BIAS_SLIPS[slip][1] for slip, true in signs.items() if true), short)
+    raise Wrong(f"measured: {measured}. {why}")
 
 
 REMEMBERING_GRU = Exercise(

@@ -14,7 +14,8 @@ class Explorer:
     Attributes:
         title, question: the heading, and what to predict before moving anything.
         presets: settings worth trying, by name.
-        controls: dict of ipywidgets by name; their values are the arguments of ``measure``.
+        controls: dict of ipywidgets by name; their values are the arguments of ``measure``. For a choice take
+            ToggleButtons: JupyterLab keeps the arrow keys from a Dropdown and moves to another cell instead.
     """
 
     title = ""
@@ -71,7 +72,10 @@ class Explorer:
         for control in self.controls.values():
             control.style.description_width = "200px"
             control.layout.width, control.layout.max_width = "540px", "95%"  # a zoomed page is narrower
-            control.tooltip = control.description  # for a name cut off at the edge
+            if isinstance(control, widgets.ToggleButtons):
+                control.style.button_width, control.layout.display = "auto", "flex"  # beside its label
+            else:
+                control.tooltip = control.description  # for a name cut off at the edge
             control.observe(self._on_change, "value")
         heading = widgets.HTML(f"<b>{self.title}</b><br>Predict first: {self.question}")
         buttons = [self._preset_button(name) for name in self.presets]

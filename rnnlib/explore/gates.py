@@ -132,7 +132,7 @@ class GateConsole(Explorer):
         super().__init__(
             characters=widgets.Text(characters, description="text", continuous_update=False),
             unit=widgets.IntSlider(0, min=0, max=layer.hidden_size - 1, description="unit"),
-            clamp=widgets.Dropdown(options=list(self.clamps), description="clamp"),
+            clamp=widgets.ToggleButtons(options=list(self.clamps), description="clamp"),
         )
 
     @classmethod
@@ -244,7 +244,7 @@ class ForgetBiasHalfLife(Explorer):
     """
 
     title = "Half-life of a forget bias"
-    question = "with bias 0, after how many steps is half of the memory gone? And with bias 3?"
+    question = "which bias keeps half of the memory over a delay of 20?"
     presets = {  # noqa: RUF012
         "bias 0": {"bias": 0.0, "delay": 20},
         "bias 1, the usual advice": {"bias": 1.0, "delay": 20},

@@ -46,11 +46,11 @@ class ParameterLedger(Explorer):
     def __init__(self, vocab_size=28):
         self.vocab_size = vocab_size
         super().__init__(
-            model=widgets.Dropdown(options=["from scratch", *LAYERS], value="nn.RNN", description="layer"),
+            model=widgets.ToggleButtons(options=["from scratch", *LAYERS], value="nn.RNN", description="layer"),
             num_hiddens=widgets.SelectionSlider(
                 options=(16, 32, 64, 128, 256, 512, 1024), value=512, description="hidden units"
             ),
-            form=widgets.Dropdown(options=list(FORMS), description="form"),
+            form=widgets.ToggleButtons(options=list(FORMS), description="form"),
         )
 
     def measure(self, model, num_hiddens, form):
@@ -142,10 +142,10 @@ class OutputContract(Explorer):
     def __init__(self):
         super().__init__(
             num_layers=widgets.IntSlider(2, min=1, max=3, description="layers"),
-            directions=widgets.Dropdown(
+            directions=widgets.ToggleButtons(
                 options=["one direction", "both directions"], value="both directions", description="directions"
             ),
-            layout=widgets.Dropdown(options=self.layouts, description="layout"),
+            layout=widgets.ToggleButtons(options=self.layouts, description="layout"),
         )
 
     def measure(self, num_layers, directions, layout):

@@ -85,7 +85,7 @@ class PaddingLens(Explorer):
                 raise ValueError(f"the two reviews have the same {name}: give two that differ in a word")
         super().__init__(
             pads=widgets.IntSlider(47, min=0, max=self.most, description="pads appended"),
-            read_out=widgets.Dropdown(options=self.read_outs, description="read-out"),
+            read_out=widgets.ToggleButtons(options=self.read_outs, description="read-out"),
         )
 
     @classmethod

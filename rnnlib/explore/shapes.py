@@ -39,7 +39,7 @@ class TensorTape(Explorer):
         self.vocab = Vocab(" " + string.ascii_lowercase) if vocab is None else vocab
         super().__init__(
             text=widgets.Text("the time / traveller / machines", description="sentences", continuous_update=False),
-            layout=widgets.Dropdown(
+            layout=widgets.ToggleButtons(
                 options=[("(T, N, V), time first", "time first"), ("(N, T, V), batch first", "batch first")],
                 description="layout",
             ),
@@ -152,7 +152,7 @@ class BatchRibbon(Explorer):
         if not 1 <= batch_size <= 4:
             raise ValueError(f"batch_size={batch_size!r} can't be drawn: give 1 to 4")
         super().__init__(
-            scheme=widgets.Dropdown(options=["sequential", "random"], description="scheme"),
+            scheme=widgets.ToggleButtons(options=["sequential", "random"], description="scheme"),
             num_steps=widgets.IntSlider(5, min=2, max=12, description="num_steps"),
             offset=widgets.IntSlider(0, min=0, max=11, description="offset"),
         )
