@@ -24,14 +24,14 @@ def draw():
         bars = speeds.barh(places, widths, height=0.38, color=colour, label=f"H = {num_hiddens}")
         speeds.bar_label(bars, fmt="%.2f", padding=3, fontsize=9)
     speeds.set_yticks(range(len(MODELS)), MODELS)
-    speeds.margins(x=0.4)
-    speeds.set_title("Training speed on a CPU, d2l = 1")
-    speeds.legend(loc="lower right")
+    speeds.margins(x=0.15)
+    speeds.set_title("training speed on a CPU, d2l = 1")
+    speeds.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
     runs = rows_of("recipes")[::-1]
     bars = races.barh([row["recipe"] for row in runs], [row["CPU s to 1.1"] for row in runs], color=plots.BLUE)
     races.bar_label(bars, fmt="%.1f s", padding=3, fontsize=9)
-    races.margins(x=0.15)
-    races.set_title("CPU seconds to training perplexity 1.1")
+    races.margins(x=0.2)
+    races.set_title("CPU seconds to perplexity 1.1")
     return fig
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from benchmarks import clock, compare, record, training
+from benchmarks import clock, compare, picture, record, training
 
 CPU = torch.device("cpu")
 
@@ -79,3 +79,14 @@ def test_results_can_be_written_and_compared(tmp_path, monkeypatch):
         {"what": "256, a", "number": "tokens/s", "old": 1000, "new": 1500, "new / old": 1.5},
         {"what": "512, a", "number": "ratio", "old": 0.5, "new": 0.5, "new / old": 1.0},
     ]
+
+
+def test_picture_shows_what_is_recorded():
+    speeds, races = picture.draw().axes
+    ratios = {(row["H"], row["model"]): row["ratio to d2l"] for row in picture.rows_of("speed") if "tokens/s" in row}
+    for bars, num_hiddens in zip(speeds.containers, (256, 512), strict=True):
+        widths = [bar.get_width() for bar in bars]
+        assert widths == [ratios[num_hiddens, model] for model in picture.MODELS]
+    assert sorted(bar.get_width() for bar in races.patches) == sorted(
+        row["CPU s to 1.1"] for row in picture.rows_of("recipes")
+    )
