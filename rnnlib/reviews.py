@@ -114,11 +114,11 @@ class Buckets:
             yield *pad([self.rows[j] for j in batches[i]]), self.labels[batches[i]]
 
 
-def split_by_movie(reviews, num_valid=1250):
-    """Split reviews so that no movie is on both sides: reviews of one movie have neighbouring ids.
+def hold_out_blocks(reviews, num_valid=1250):
+    """Hold out a block of each class, its last ids: within a class, reviews of one film have neighbouring ids.
 
-    A random split shares movies between its sides, and the names in them give the label away; so held-out accuracy
-    would be 1 to 3 points too high.
+    So no film has its praise, or its blame, on both sides. The classes have their films in different orders, though:
+    a film whose praise is held out may have its blame among the training reviews.
 
     Args:
         reviews: sorted by label and id, as :func:`rnnlib.data.load_imdb` returns them.

@@ -255,7 +255,7 @@ TAUGHT = {
         *("flip_padded", "BothWays", "real_steps", "last_state", "mean_state", "max_state", "mean_and_max"),
         "SentimentClassifier",
     ],
-    "reviews": ["tokenize_review", "pad", "split_by_movie"],
+    "reviews": ["tokenize_review", "pad", "hold_out_blocks"],
     "pretrained": ["train_shakespeare"],
     "scratch": [
         *("one_hot", "rnn_params", "rnn", "ScratchRNN"),

@@ -1,4 +1,4 @@
-"""Reviews as minibatches: nothing is lost, padding is no word, no movie on both sides."""
+"""Reviews as minibatches: nothing is lost, padding is no word, held-out reviews are blocks of ids."""
 
 import collections
 
@@ -98,9 +98,9 @@ def test_buckets_name_bad_input():
 
 def test_split_holds_out_the_last_ids_of_each_class():
     rows = [Review(f"{['neg', 'pos'][label]}/{i}_1", label, 1, "x") for label in (0, 1) for i in range(10)]
-    train, valid = reviews.split_by_movie(rows, num_valid=3)
+    train, valid = reviews.hold_out_blocks(rows, num_valid=3)
     assert [r.id for r in valid] == ["neg/7_1", "neg/8_1", "neg/9_1", "pos/7_1", "pos/8_1", "pos/9_1"]
     assert sorted(train + valid) == sorted(rows)
     for bad in (0, 10, -2):
         with pytest.raises(ValueError, match=f"num_valid={bad} must be between 1 and 9"):
-            reviews.split_by_movie(rows, bad)
+            reviews.hold_out_blocks(rows, bad)

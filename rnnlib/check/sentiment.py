@@ -32,6 +32,18 @@ def _of_all(p, y, t):
     return hits, hits
 
 
+def _precision_of_all(p, y, t):
+    return _of_all(p, y, t)[0], precision_and_recall(p, y, t)[1]
+
+
+def _recall_of_all(p, y, t):
+    return precision_and_recall(p, y, t)[0], _of_all(p, y, t)[1]
+
+
+def _at_least(p, y, t):
+    return precision_and_recall(p, y, t - 1e-6)
+
+
 def _half(p, y, t):
     return precision_and_recall(p, y, 0.5)
 
@@ -44,13 +56,16 @@ SCORE_SLIPS = {
     "swapped": (_swapped, "are the wrong way round: precision is a share of what was called positive"),
     "accuracy": (_accuracy, "are accuracies, shares of all reviews that were judged right"),
     "of all reviews": (_of_all, "are shares of all reviews: divide by those called positive, and by those that are"),
+    "precision of all": (_precision_of_all, "have a share of all reviews first: divide by those called positive"),
+    "recall of all": (_recall_of_all, "have a share of all reviews second: divide by those that are positive"),
+    "at the threshold": (_at_least, "call a review positive that is just at the threshold: only those above it are"),
     "one half": (_half, "are those at a threshold of one half: use the one that is given"),
     "negatives": (_negatives, "are those of the negative reviews"),
 }
 
 
 def _test_precision_and_recall(answer):
-    worked = (torch.tensor([0.95, 0.8, 0.7, 0.6, 0.4, 0.2]), torch.tensor([1, 1, 0, 1, 1, 0]), 0.65)
+    worked = (torch.tensor([0.9, 0.8, 0.7, 0.75, 0.4, 0.2]), torch.tensor([1, 0, 1, 1, 1, 0]), 0.75)
     generator = torch.Generator().manual_seed(0)
     cases = [worked]
     for threshold in (0.3, 0.5, 0.8, 0.9):
@@ -224,7 +239,7 @@ LOSS_WITHOUT_PADDING = Exercise(
     stars=2,
     test=_test_loss_without_padding,
     solution=loss_without_padding,
-    section="One id for `<pad>` and `<unk>`",
+    section="A mean over the padding",
     wrong=PADDED_LOSS_SLIPS,
     hints=(
         "Which of the places are real? targets != 1 says it.",
@@ -234,7 +249,7 @@ LOSS_WITHOUT_PADDING = Exercise(
 )
 
 
-# ★★ Folds without a film on both sides
+# ★★ Folds that keep neighbours together
 
 
 def movie_folds(num_reviews, num_folds):
@@ -355,6 +370,13 @@ ATTEND_SLIPS = {
 }
 
 
+SCORES_CHANGED = "your function changes what came in: masked_fill makes new scores, masked_fill_ overwrites the old"
+
+
+def _attend_in_place(outputs, scores, lengths):
+    return _pool(outputs, torch.softmax(scores.masked_fill_(~_real(scores, lengths), -torch.inf), 0))
+
+
 def _test_attend(answer):
     generator = torch.Generator().manual_seed(0)
     for lengths in ([3, 1], [5, 2, 4], [4], [6, 6]):
@@ -362,7 +384,10 @@ def _test_attend(answer):
         T, N = int(lengths.max()), len(lengths)
         scores = torch.randn(T, N, generator=generator, dtype=torch.float64)
         outputs = torch.randn(T, N, 3, generator=generator, dtype=torch.float64)
-        got = answer(outputs.clone(), scores.clone(), lengths.clone())
+        given = outputs.clone(), scores.clone(), lengths.clone()
+        got = answer(*given)
+        if not all(map(torch.equal, given, (outputs, scores, lengths))):
+            raise Wrong(SCORES_CHANGED)
         expect_shape(got, (N, 3), f"the result for lengths {lengths.tolist()}")
         slips = [(slip(outputs, scores, lengths), sentence) for slip, sentence in ATTEND_SLIPS.values()]
         expect_close(got, attend(outputs, scores, lengths), f"the rows for lengths {lengths.tolist()}", slips)
@@ -375,7 +400,7 @@ ATTEND = Exercise(
     test=_test_attend,
     solution=attend,
     section="Read-outs",
-    wrong=ATTEND_SLIPS,
+    wrong=ATTEND_SLIPS | {"in place": (_attend_in_place, SCORES_CHANGED)},
     hints=(
         "Add up the weights of one review, over its real steps. What should they give?",
         "The mask has to act before softmax, so that padding never takes part in the competition.",
@@ -516,7 +541,7 @@ FEW_SLIPS = {
 
 @functools.cache
 def _few():
-    """Return 2,000 reviews to learn from, 2,000 of other films, and how many single words judge rightly."""
+    """Return 2,000 reviews to learn from, 2,000 others, and what single words make of these."""
     with contextlib.redirect_stdout(None):  # where the reviews were found, the chapter has said
         half = data.load_imdb("train")
     classes = [[review for review in half if review.label == label] for label in (0, 1)]
@@ -541,7 +566,7 @@ def _test_from_few(answer):
     def share(answers):
         return sum(a == b for a, b in zip(answers, truth, strict=True)) / len(truth)
 
-    measured = f"{share(got):.1%} of {len(truth):,} reviews of other films, in {seconds:.0f} seconds"
+    measured = f"{share(got):.1%} of {len(truth):,} other reviews, in {seconds:.0f} seconds"
     if len(truth) < 2000:
         return f"Measured: {measured}; with so few reviews there is no goal."
     measured += f"; single words get {share(single):.1%}, and the goal is more"
