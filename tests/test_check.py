@@ -254,6 +254,12 @@ def test_a_forgotten_return_is_named():
     assert "did you forget `return`" in exercise.verdict(lambda x: None)
 
 
+def test_an_entry_far_behind_is_named_with_its_place():
+    right = torch.arange(20).reshape(2, 10)
+    exercise = check.Exercise("f", 1, 1, test=lambda f: check.expect_close(f(right), right), solution=lambda x: x)
+    assert "should be 19 at [1, 9], but -19 came" in exercise.verdict(lambda x: torch.where(x == 19, -x, x))
+
+
 def one():
     return 1
 

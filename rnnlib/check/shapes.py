@@ -90,6 +90,10 @@ def _unknown_when_needed(tokens, min_freq):
     return kept + (kept < len(set(tokens)))
 
 
+def _counts_letters(tokens, min_freq):
+    return vocabulary_size("".join(tokens), min_freq)
+
+
 SIZE_SLIPS = {
     "<unk> when needed": (
         _unknown_when_needed,
@@ -99,25 +103,27 @@ SIZE_SLIPS = {
     "every token": (_counts_every_token, "a kind of token is numbered once, however often it occurs"),
     "more often": (_more_often_than, "what occurs exactly min_freq times is kept"),
     "rare ones kept": (_keeps_the_rare, "what occurs less often than min_freq gets no id of its own"),
+    "letters": (_counts_letters, "these tokens are words, and their letters were counted: count the list as it is"),
 }
 
 
 def test_vocabulary_size(answer):
-    """From two short words to random texts."""
-    cases = [(list("abracadabra"), 2), (list("hello"), 0), (["a"], 2)]
-    for _ in range(20):
-        ids = torch.randint(8, (int(torch.randint(1, 25, ())),))
-        cases.append(([chr(97 + i) for i in ids.tolist()], int(torch.randint(4, ()))))
+    """From two short words to random texts, of letters and of words."""
+    cases = [(list("abracadabra"), 2), (list("hello"), 0), (["a"], 2), (["the", "time", "the"], 0)]
+    for kinds in (list("abcdefgh"), ["a", "the", "time", "traveller"]) * 10:
+        ids = torch.randint(len(kinds), (int(torch.randint(1, 25, ())),))
+        cases.append(([kinds[i] for i in ids.tolist()], int(torch.randint(4, ()))))
     for tokens, min_freq in cases:
         got = answer(list(tokens), min_freq)
         right = vocabulary_size(tokens, min_freq)
         slips = [(slip(tokens, min_freq), f"came; {sentence}") for slip, sentence in SIZE_SLIPS.values()]
         if isinstance(got, (str, list, tuple, set)):
             raise Wrong(f"a number of entries should come back, but a {type(got).__name__} came")
+        case = f"the tokens {' '.join(tokens)} with min_freq={min_freq}"
         if isinstance(got, int) and got != right:
             why = next((sentence for number, sentence in slips if number == got), "came")
-            raise Wrong(f"{''.join(tokens)!r} with min_freq={min_freq} gives {right} entries, but {got} {why}")
-        expect_close(got, right, f"the size for {''.join(tokens)!r} with min_freq={min_freq}")
+            raise Wrong(f"{case} make {right} entries, but {got} {why}")
+        expect_close(got, right, f"the size for {case}")
 
 
 VOCABULARY_SIZE = Exercise(
@@ -206,7 +212,8 @@ def cut_rows(ids, batch_size, num_steps):
 
 def test_cut_rows(answer):
     """From 13 tokens to the minibatches of the library."""
-    _expect_rows(answer, torch.arange(13), 2, 3)
+    for num_tokens in (13, 15, 12):  # a last target and no rest, a rest, no last target for all
+        _expect_rows(answer, torch.arange(num_tokens), 2, 3)
     for _ in range(20):
         batch_size, num_steps = torch.randint(1, 5, (2,)).tolist()
         num_tokens = batch_size * num_steps + 1 + int(torch.randint(60, ()))
@@ -252,6 +259,12 @@ def _wrapped(ids, batch_size, num_steps):
     return X, rolled.reshape(batch_size, -1, num_steps).transpose(0, 1)
 
 
+def _target_forgotten(ids, batch_size, num_steps):
+    num_tokens = len(ids) // (batch_size * num_steps) * batch_size * num_steps
+    shape = (batch_size, -1, num_steps)
+    return ids[:num_tokens].reshape(shape).transpose(0, 1), ids[1 : num_tokens + 1].reshape(shape).transpose(0, 1)
+
+
 CUT_ROWS = Exercise(
     name="cut_rows",
     chapter=1,
@@ -268,6 +281,7 @@ CUT_ROWS = Exercise(
             lambda ids, b, t: (ids[:-1].reshape(b, -1, t).transpose(0, 1), ids[1:].reshape(b, -1, t).transpose(0, 1)),
             "there is a rest that fills no row",
         ),
+        "last target": (_target_forgotten, "none is left for the last target"),
     },
     hints=(
         "First cut the text into batch_size long rows; only then cut the rows into pieces of num_steps.",
@@ -283,17 +297,22 @@ CUT_ROWS = Exercise(
 def make_pairs(ids, batch_size):
     num_tokens = (len(ids) - 1) // batch_size * batch_size
     X = ids[:num_tokens].reshape(batch_size, -1)
-    Y = ids[1 : num_tokens + 1].reshape(batch_size, -1)
+    Y = ids[1 : num_tokens + 1].reshape(batch_size, -1)  # the text is shifted, not each row on its own
     return X, Y
 
 
 def test_make_pairs(answer):
-    """A cycle of letters first, then random texts."""
-    _expect_pairs(answer, torch.arange(9), 2)
+    """Short texts first, then random ones; say at last what the chapter's check missed."""
+    for num_tokens, batch_size in ((9, 2), (12, 5), (10, 2)):  # no rest, a rest, no last target for all
+        _expect_pairs(answer, torch.arange(num_tokens), batch_size)
     for _ in range(20):
         batch_size = int(torch.randint(1, 5, ()))
         num_tokens = 3 * batch_size + 1 + int(torch.randint(30, ()))
         _expect_pairs(answer, torch.randperm(num_tokens), batch_size)
+    return (
+        "The check Y[:, :-1] == X[:, 1:] leaves out the last column, and that is where roll wraps: the last target of "
+        "a row was the row's own first token. One column of 65 is the missing 1.5 %."
+    )
 
 
 def _expect_pairs(answer, ids, batch_size):
@@ -314,6 +333,10 @@ def _expect_pairs(answer, ids, batch_size):
         (X.roll(-1, dims=1), "is right but for its last column, which is the first token of the same row: roll wraps"),
         (unknown, "has id 0, <unk>, as the last target of each row: the text knows the token that follows"),
         (X, "equals X: the target of a token is the token after it"),
+        (
+            X.flatten().roll(-1).reshape(batch_size, length),
+            "is right but for the very last target: there roll wraps round to the first token of the text",
+        ),
     ]
     expect_close(got[1], Y, f"Y {case}", slips)
 
@@ -321,6 +344,16 @@ def _expect_pairs(answer, ids, batch_size):
 def _pairs_rolled(ids, batch_size):
     X, _ = make_pairs(ids, batch_size)
     return X, X.roll(-1, dims=1)
+
+
+def _pairs_rolled_as_one(ids, batch_size):
+    X, _ = make_pairs(ids, batch_size)
+    return X, X.flatten().roll(-1).reshape(batch_size, -1)
+
+
+def _pairs_without_last_target(ids, batch_size):
+    num_tokens = len(ids) // batch_size * batch_size
+    return ids[:num_tokens].reshape(batch_size, -1), ids[1 : num_tokens + 1].reshape(batch_size, -1)
 
 
 def _pairs_shortened(ids, batch_size):
@@ -341,11 +374,13 @@ MAKE_PAIRS = Exercise(
     solution=make_pairs,
     section="1.3 Minibatches",
     wrong={
-        "rolled": (_pairs_rolled, "roll wraps"),
+        "rolled": (_pairs_rolled, "the first token of the same row"),
+        "rolled as one": (_pairs_rolled_as_one, "but for the very last target"),
         "shortened": (_pairs_shortened, "has lost a column"),
         "padded": (_pairs_padded, "as the last target of each row"),
         "not shifted": (lambda ids, n: (make_pairs(ids, n)[0],) * 2, "equals X"),
         "rest kept": (lambda ids, n: (ids[:-1].reshape(n, -1), ids[1:].reshape(n, -1)), "there is a rest"),
+        "last target": (_pairs_without_last_target, "none is left for the last target"),
     },
     hints=(
         "Print X[0] and Y[0] of a short text. Where does the last target come from?",
@@ -382,9 +417,14 @@ def _expect_bigram(answer, ids, vocab_size, smoothing):
         counts[this, following] += 1
     if torch.equal(got.isnan().any(1), counts.sum(1) == 0) and got.isnan().any():
         raise Wrong("the row of a token that the text never shows is 0 / 0: add the smoothing to every count")
-    counts += smoothing
+    seen, counts = counts, counts + smoothing
     right = _normalised(counts, 1)
+    shares = seen / seen.sum(1, keepdim=True).clamp(min=1)
+    without = "leaves the smoothing out: add it to every count"
     slips = [
+        (shares, without),
+        (torch.where(seen.sum(1, keepdim=True) > 0, shares, 1 / vocab_size), without),
+        (_normalised(seen + 1, 1), f"adds 1 to every count, where smoothing={smoothing} was asked"),
         (_normalised(counts.T, 1), "has the next token in its rows: the row is the token that is known"),
         (counts / counts.sum(), "sums to 1 as a whole: each row must, it is a distribution of its own"),
         (_normalised(counts, 0), "sums to 1 down its columns: its rows must"),
@@ -414,6 +454,11 @@ BIGRAM_TABLE = Exercise(
         "columns": (lambda ids, v, k=1.0: _normalised(_counts(ids, v) + k, 0), "down its columns"),
         "softmax": (lambda ids, v, k=1.0: torch.softmax(_counts(ids, v) + k, 1), "went through softmax"),
         "not smoothed": (lambda ids, v, k=1.0: _normalised(_counts(ids, v), 1), "is 0 / 0"),
+        "smoothing left out": (
+            lambda ids, v, k=1.0: _counts(ids, v) / _counts(ids, v).sum(1, keepdim=True).clamp(min=1),
+            "leaves the smoothing out",
+        ),
+        "always 1": (lambda ids, v, k=1.0: _normalised(_counts(ids, v) + 1, 1), "adds 1 to every count"),
     },
     hints=(
         "Let X hold the one-hot rows of all tokens but the last, Y those of all tokens but the first. What is X.T @ Y?",
