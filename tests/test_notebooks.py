@@ -265,7 +265,7 @@ TAUGHT = {
     "fast": ["FastRecurrence", "FastRNN"],
     "gradients": [
         *("linear_unit", "tanh_unit", "relu_unit", "gaussian_matrix", "orthogonal_matrix", "shift_matrix"),
-        *("jacobian_products", "gradient_by_lag", "truncated_gradient", "saved_bytes"),
+        *("jacobian_products", "gradient_by_lag", "truncated_gradient"),
     ],
     "directions": [
         *("dependencies", "perplexity_by_position", "reread_and_write", "hide_spaces", "word_spans", "words_found"),
