@@ -20,28 +20,25 @@ class FastRecurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx, ids, H, W_xh, W_hh, b_h, W_hq, b_q):
         """Read ids (T, N), time first, from the state H; return logits (T * N, V) and the last state (N, H)."""
-        states = H.new_empty(len(ids) + 1, *H.shape)
-        states[0] = H
-        torch.index_select(W_xh + b_h, 0, ids.flatten(), out=states[1:].flatten(0, 1))  # X_t W_xh + b_h for all t
-        minus_one = H.new_tensor(-1.0)
+        states = H.new_empty(len(ids) + 1, *H.shape)  # (T + 1, N, H)
+        states[0], inputs = H, states[1:].flatten(0, 1)  # (N, H), (T * N, H)
+        torch.index_select(W_xh + b_h, 0, ids.flatten(), out=inputs)
         for before, after in itertools.pairwise(states):  # (N, H) each
             after.addmm_(before, W_hh, beta=2, alpha=2)  # 2 (after + before W_hh)
-            torch.add(minus_one, after.sigmoid_(), alpha=2, out=after)  # tanh of half of it
+            after.sigmoid_().mul_(2).sub_(1)  # tanh of half of it
         ctx.save_for_backward(ids, states, W_xh, W_hh, W_hq)
-        return states[1:].flatten(0, 1) @ W_hq + b_q, states[-1].clone()
+        return inputs @ W_hq + b_q, states[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dO, dH):
         """Return the gradient of each argument of forward, given those of the logits and of the last state."""
         ids, states, W_xh, W_hh, W_hq = ctx.saved_tensors
-        before, after = states[:-1], states[1:]  # (T, N, H) each
-        D = (dO @ W_hq.T).view_as(after)  # (T, N, H)
-        slope = torch.addcmul(dO.new_tensor(1.0), after, after, value=-1)  # 1 - after**2 in one pass
+        before, after, D = states[:-1], states[1:], (dO @ W_hq.T).view_as(states[1:])
+        slope = torch.addcmul(dO.new_tensor(1.0), after, after, value=-1)  # (T, N, H)
         D[-1].add_(dH).mul_(slope[-1])
-        last_first = reversed([*zip(D, slope, strict=True)])
-        for (later, _), (D_t, slope_t) in itertools.pairwise(last_first):  # (N, H) each
-            D_t.addmm_(later, W_hh.T).mul_(slope_t)
+        for t in reversed(range(len(D) - 1)):
+            D[t].addmm_(D[t + 1], W_hh.T).mul_(slope[t])
         dH = D[0] @ W_hh.T if ctx.needs_input_grad[1] else None  # (N, H)
         before, after, D = (M.flatten(0, 1) for M in (before, after, D))  # (T * N, H)
         dW_xh = torch.zeros_like(W_xh).index_add_(0, ids.flatten(), D)
