@@ -146,6 +146,17 @@ def test_instructor_guide_names_sections_that_exist():
                 assert quoted.replace("`", "").lower() in titles, f"chapter {number} has no section {quoted!r}"
 
 
+def test_classroom_page_quotes_the_load_test():
+    rows = json.loads((ROOT / "benchmarks" / "results" / "classroom.json").read_text(encoding="utf-8"))["rows"]
+    assert {row["students"] for row in rows} >= {1, 10}
+    page = (ROOT / "docs" / "classroom.md").read_text(encoding="utf-8")
+    for row in rows:
+        cell = f"{row['small cell meanwhile, ms']} / {row['small cell meanwhile, slowest, ms']} ms"
+        slider = f"{row['slider, ms']} / {row['slider, 9 of 10 below, ms']} ms"
+        line = f"| {row['students']} | {row['chapter 2, s']:.0f} s | {cell} | {slider} | {row['memory of a kernel, MB']} MB |"
+        assert line in page
+
+
 # ------------------------------------------------------------------------------------------------------------ errata
 
 
