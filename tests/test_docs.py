@@ -156,6 +156,33 @@ def test_classroom_page_quotes_the_load_test():
         assert f"| {row['students']} | {row['chapter 2, s']:.0f} s | {cell} | {slider} | " in page
 
 
+# ----------------------------------------------------------------------------------------------------------- minutes
+
+
+def minutes(text):
+    """Return a number of minutes as a chapter or a table writes it."""
+    return 1 if text in ("< 1", "less than 1") else int(text)
+
+
+@pytest.mark.parametrize("number", range(len(CHAPTERS)))
+def test_minutes_agree_and_are_kept(number):
+    """The chapter's head, the map and the README say the same, and no less than the benchmark has measured."""
+    path = CHAPTERS[number]
+    head = " ".join(read(path).cells[0].source.split())
+    promised = minutes(re.search(r"(less than 1|\d+) to run", head).group(1))
+    reading = re.search(r"\*\*Minutes:\*\* (\d+) to read", head).group(1)
+    named = f"({path.name})" if number else "Start here"
+    (row,) = [line for line in markdown(CHAPTERS[0]).splitlines() if line.startswith("|") and named in line]
+    assert row.split("|")[3].strip() == reading
+    assert minutes(row.split("|")[4].split("/")[0].strip()) == promised
+    (row,) = [line for line in markdown(ROOT / "README.md").splitlines() if f"(notebooks/{path.name}) |" in line]
+    assert row.split("|")[3].strip() == reading
+    assert minutes(row.split("|")[4].strip()) == promised
+    recorded = json.loads((ROOT / "benchmarks" / "results" / "chapters.json").read_text(encoding="utf-8"))["rows"]
+    (measured,) = [row for row in recorded if row["chapter"] == path.stem]
+    assert measured["full, wall s"] <= 60 * promised
+
+
 # ------------------------------------------------------------------------------------------------------------ errata
 
 
