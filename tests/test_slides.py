@@ -57,9 +57,9 @@ def folder(tmp_path_factory):
     return out
 
 
-def open_deck(browser, path):
+def open_deck(browser, path, height=720):
     """Open a deck; return its page, with lists of what it asked the network for and of errors."""
-    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page = browser.new_page(viewport={"width": height * 16 // 9, "height": height})
     page.asked, page.errors = [], []
     page.on("request", lambda r: page.asked.append(r.url) if not r.url.startswith(("file:", "data:")) else None)
     page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
@@ -69,24 +69,25 @@ def open_deck(browser, path):
     return page
 
 
+@pytest.mark.parametrize("height", [720, 1080])
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_every_page_fits_the_screen(browser, folder, path):
-    page = open_deck(browser, folder / f"{path.stem}.html")
+def test_every_page_fits_the_screen(browser, folder, path, height):
+    page = open_deck(browser, folder / f"{path.stem}.html", height)
     pages = page.evaluate(MEASURE)
     assert len(pages) >= 10
     for place in pages:
-        assert place["bottom"] <= 721 and place["over"] <= 1, place
+        assert place["bottom"] <= height + 1 and place["over"] <= 1, place
         assert place["zoom"] >= 0.75, f"too small to read: {place}"
     assert page.locator("mjx-container").count() or "$" not in page.inner_text("body")
     assert not page.locator("mjx-merror").count()
     broken = page.evaluate("[...document.images].filter((i) => i.complete && !i.naturalWidth).length")
     assert not broken
     SHOTS.mkdir(parents=True, exist_ok=True)
+    assert not page.asked and not page.errors
     tallest = max(pages, key=lambda place: place["bottom"])
     for name, place in (("first", pages[0]), ("tallest", tallest)):
         page.evaluate("([h, v]) => Reveal.slide(h, v)", [place["h"], place["v"]])
-        page.screenshot(path=SHOTS / f"slides_{path.stem[:2]}_{name}.png")
-    assert not page.asked and not page.errors
+        page.screenshot(path=SHOTS / f"slides_{path.stem[:2]}_{name}_{height}.png")
     page.close()
 
 

@@ -283,7 +283,10 @@ def main():
         notebook = joined(nbformat.read(path, as_version=4))
         (OUT / f"{path.stem}.html").write_text(page(notebook), encoding="utf-8")
         print(f"{(OUT / path.stem).relative_to(ROOT)}.html: {sum(map(len, deck(notebook)))} pages")
-    links = [f'<li><a href="{p.name}">{p.stem}</a></li>' for p in sorted(OUT.glob("[0-9]*.html"))]
+    decks = [
+        (path, re.search("<title>(.*?)</title>", path.read_text(encoding="utf-8"))) for path in OUT.glob("[0-9]*.html")
+    ]
+    links = [f'<li><a href="{path.name}">{title[1]}</a></li>' for path, title in sorted(decks)]
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Slides</title><h1>Slides</h1>'
     (OUT / "index.html").write_text(f"{head}<ul>{''.join(links)}</ul></html>", encoding="utf-8")
 
