@@ -132,11 +132,13 @@ class JacobianLab(Explorer):
     def describe(self, data):
         """Say where the norm ends, and what the spectral radius alone would have said."""
         norms, top = data["norms"], int(np.argmax(data["norms"]))
-        ends = f"ends at {norms[-1]:.2g}" if norms[-1] > 0 else f"is exactly 0 from t = {np.argmin(norms > 0) + 1} on"
+        ends = f"ends at {norms[-1]:.2g} after {len(norms)} steps"
+        if norms[-1] == 0:
+            ends = f"is exactly 0 from t = {np.argmin(norms > 0) + 1} on"
         peak = f"peaks at {norms[top]:.2g} (t = {top + 1}) and " if norms[top] > 2 * norms[-1] else ""
         return (
             f"{data['matrix']} matrix, {data['units']}: ρ = {data['radius']:.2f}, σ_max = {data['sigma_max']:.2f}; the "
-            f"norm of ∂h_t/∂h_0 {peak}{ends} after {len(norms)} steps."
+            f"norm of ∂h_t/∂h_0 {peak}{ends}."
         )
 
 
