@@ -9,7 +9,7 @@
 #   LAB_FLAGS, PYTEST_FLAGS, BENCH_FLAGS, PIP_FLAGS   passed on
 
 .DEFAULT_GOAL := help
-.PHONY: help lab install lint test test-full test-chapter test-gpu test-browser bench notebooks text html checkpoints slides book diagrams links clean distclean
+.PHONY: help lab install lint test test-full test-chapter test-device test-gpu test-browser bench notebooks text html checkpoints slides book diagrams links clean distclean
 
 VENV = .venv
 CONSTRAINTS = constraints.txt
@@ -81,9 +81,13 @@ test-chapter: $(READY) ## run one chapter with short trainings and compare its o
 	RNNLIB_QUICK=1 $(settings) $(PY) -m pytest --verbosity=0 $(nbval) --nbval-cell-timeout=120 $(PYTEST_FLAGS) \
 	  notebooks/$(CHAPTER)*.ipynb
 
+test-device: $(READY) ## run every chapter on a pretend GPU, a CPU that refuses what GPUs refuse
+	JUPYTER_PATH="$(CURDIR)/tests" RNNLIB_QUICK=1 $(settings) $(PY) -m pytest --verbosity=0 --nbval --nbval-kernel-name=pretend_gpu \
+	  $(parallel) --nbval-cell-timeout=300 $(PYTEST_FLAGS) notebooks
+
 test-gpu: $(READY) ## run every chapter on a CUDA device with full trainings; fails where there is none
 	@$(PY) -c 'import sys, torch; torch.cuda.is_available() or sys.exit("make test-gpu needs a CUDA device, but PyTorch " \
-	  + torch.__version__ + " finds none here; make test-full runs the same chapters on the CPU.")'
+	  + torch.__version__ + " finds none here. On the CPU make test-full runs the same chapters, and make test-device quickly and on a pretend GPU.")'
 	@$(PY) -c 'import sys, rnnlib; device = rnnlib.setup(); device.type == "cuda" or sys.exit( \
 	  "rnnlib.setup() picks the device " + str(device) + " although there is a CUDA device.")'
 	RNNLIB_QUICK=0 $(settings) $(PY) -m pytest --verbosity=0 $(nbval) --nbval-cell-timeout=1200 $(PYTEST_FLAGS) notebooks

@@ -56,7 +56,7 @@ class CompiledRNN(scratch.ScratchRNN):
 
     def __init__(self, *sizes, **options):
         super().__init__(*sizes, **options)
-        compiled = torch.compile(scratch.rnn)
+        compiled = torch.compile(scratch.rnn, dynamic=False)  # or the second size would get slower code for all sizes
         self.recurrence = lambda inputs, H, params: compiled(inputs, H, list(params))
 
 

@@ -58,7 +58,7 @@ def logits(model, rows, batch_size=256):
     for start in range(0, len(order), batch_size):
         chunk = order[start : start + batch_size]
         ids, lengths = reviews.pad([rows[i] for i in chunk])
-        result[chunk] = model(ids.to(parameter.device), lengths).cpu()
+        result[chunk] = model(ids.to(parameter.device), lengths.to(parameter.device)).cpu()
     model.train(was_training)
     return result
 
