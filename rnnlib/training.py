@@ -237,6 +237,8 @@ def fit(
             seconds_left = (epochs - trained) * per_epoch if trained >= 3 else None
             report(history, status_line(history, last, seconds_left), False)
         history.status = "finished"
+        if history[-1]["train"] > getattr(model, "vocab_size", math.inf):
+            explanation = f"{status_line(history, last)} · worse than guessing at random: try a smaller learning rate"
     except KeyboardInterrupt:
         history.status = "stopped"
         explanation = f"stopped after {len(history)} epochs; the model is kept, fit(..., history=history) goes on"

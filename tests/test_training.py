@@ -552,6 +552,17 @@ def test_explosion_of_a_linear_recurrence():
     assert torch.isfinite(values(model)).all()
 
 
+@pytest.mark.parametrize(("lr", "worse"), [(300.0, True), (1.0, False)])
+def test_an_explosion_that_stays_finite_is_said(lr, worse):
+    torch.manual_seed(0)
+    calls = []
+    history = fit(ScratchRNN(11, 16), loop_batches(), 3, lr=lr, report=lambda *call: calls.append(call))
+    assert history.status == "finished" and math.isfinite(history[-1]["train"])
+    assert (history[-1]["train"] > 11) == worse
+    assert ("worse than guessing at random: try a smaller learning rate" in calls[-1][1]) == worse
+    assert calls[-1][1].startswith("epoch 3/3")
+
+
 def test_train_epoch_raises_diverged():
     model = Poisoned(math.nan)
     with pytest.raises(training.Diverged, match="the loss is nan"):

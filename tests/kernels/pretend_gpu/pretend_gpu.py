@@ -115,6 +115,8 @@ def run(operation, *args, **kwargs):
     else:
         with torch.no_grad():
             result = operation(*plain_args, **plain)
+    if result is None:  # lists of tensors, in place
+        return None
     if operation._schema.is_mutable:  # in place
         changed = kwargs.get("out", args[0])
         if on_device(changed) and changed.shape != changed.inner.shape:
