@@ -75,11 +75,30 @@ def pad(rows, length=0):
     return ids, lengths
 
 
+def bucket_order(lengths, batch_size, generator, stretch=50):
+    """Sort reviews into minibatches of like length, in random order.
+
+    Args:
+        lengths: words of each review.
+        batch_size: reviews in a minibatch; the last ones may have fewer.
+        generator: torch.Generator of the order.
+        stretch: so many minibatches' worth of shuffled reviews are sorted by length together.
+
+    Returns:
+        A list of lists of positions, in which every review stands once.
+    """
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    batches = []
+    for start in range(0, len(order), stretch * batch_size):
+        alike = sorted(order[start : start + stretch * batch_size], key=lambda i: lengths[i])
+        batches += [alike[i : i + batch_size] for i in range(0, len(alike), batch_size)]
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
 class Buckets:
     """Minibatches of reviews of like length, in a new order at every pass, so that little of a batch is padding.
 
-    Every pass shuffles all reviews, sorts each stretch of fifty batches by length, cuts it into batches and shuffles
-    these. It yields ids (N, T), lengths (N,) and labels (N,).
+    Every pass yields each review once, in the order of :func:`bucket_order`: ids (N, T), lengths (N,), labels (N,).
 
     Args:
         rows: encoded reviews, 1-D tensors of ids.
@@ -105,13 +124,9 @@ class Buckets:
         return -(-len(self.rows) // self.batch_size)
 
     def __iter__(self):
-        order = torch.randperm(len(self.rows), generator=self._generator).tolist()
-        batches = []
-        for start in range(0, len(order), self.stretch * self.batch_size):
-            chunk = sorted(order[start : start + self.stretch * self.batch_size], key=lambda i: len(self.rows[i]))
-            batches += [chunk[i : i + self.batch_size] for i in range(0, len(chunk), self.batch_size)]
-        for i in torch.randperm(len(batches), generator=self._generator).tolist():
-            yield *pad([self.rows[j] for j in batches[i]]), self.labels[batches[i]]
+        lengths = [len(row) for row in self.rows]
+        for places in bucket_order(lengths, self.batch_size, self._generator, self.stretch):
+            yield *pad([self.rows[i] for i in places]), self.labels[places]
 
 
 def hold_out_blocks(reviews, num_valid=1250):

@@ -253,9 +253,10 @@ TAUGHT = {
     "models": [
         *("zero_state", "end_state", "LanguageModel", "copy_weights", "ManyToOne"),
         *("flip_padded", "BothWays", "real_steps", "last_state", "mean_state", "max_state", "mean_and_max"),
-        "SentimentClassifier",
+        *("SentimentClassifier", "DropWords"),
     ],
-    "reviews": ["tokenize_review", "pad", "hold_out_blocks"],
+    "reviews": ["tokenize_review", "hold_out_blocks", "tail", "both_ends", "pad", "bucket_order"],
+    "sentiment": ["classification_loss", "train_steps", "new_optimizer"],
     "pretrained": ["train_shakespeare"],
     "scratch": [
         *("one_hot", "rnn_params", "rnn", "ScratchRNN"),

@@ -166,7 +166,8 @@ VANISH_SLIPS = {
 
 def _test_surely_vanishes(answer):
     rotation = torch.linalg.qr(_draw((6, 6))[0])[0]
-    shift = torch.diag(torch.ones(5, dtype=torch.float64), 1)
+    # All eigenvalues are 0. Turned, or with any slopes between 0 and 1 the gradient would be sure to end at exactly 0.
+    shift = rotation.T @ torch.diag(torch.ones(5, dtype=torch.float64), 1) @ rotation
     cases = ((0.9 * rotation, 1.0), (2 * shift, 1.0), (3 * rotation, 0.25), (5 * rotation, 0.25), (1.5 * shift, 0.9))
     cases += ((0.3 * rotation, 1.0), (torch.eye(6, dtype=torch.float64), 1.0))
     got = [answer(W_hh.clone(), max_slope) for W_hh, max_slope in cases]

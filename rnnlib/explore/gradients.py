@@ -80,6 +80,7 @@ class JacobianLab(Explorer):
             "norms": torch.linalg.matrix_norm(products, 2).numpy(),  # (T,)
             "radius": float(eigenvalues.abs().max()),
             "sigma_max": sigma_max,
+            "stretch": float(W_hh.norm()) / len(W_hh) ** 0.5,  # of a vector, on average
             "eigenvalues": eigenvalues.numpy(),
             "slopes": slopes.flatten().numpy(),
             "slope": float(slopes.square().mean().sqrt()),
@@ -110,7 +111,7 @@ class JacobianLab(Explorer):
         alive = norms > 0
         rates = (
             (data["sigma_max"], "--", plots.GREY, "bound $σ^t$"),
-            (data["radius"] * data["slope"], "-", plots.GREEN, "(ρ times rms slope)$^t$"),
+            (data["stretch"] * data["slope"], "-", plots.GREEN, "(stretch × rms slope)$^t$"),
             (data["radius"], ":", plots.ORANGE, "$ρ^t$"),
         )
         for rate, style, color, label in rates:

@@ -237,7 +237,7 @@ def unrolled_figure(word="time"):
     _column(axes, 0, "X", "H", "O")
     _curve(axes, [(0.34, 1.15), (1.05, 1.5), (1.05, 0.5), (0.34, 0.85)])
     axes.text(0.92, 1, "$W_{hh}$", fontsize=10, va="center")
-    for y, shape in enumerate(["$(N, V)$", "$(N, h)$", "$(N, V)$"]):
+    for y, shape in enumerate(["$(N, V)$", "$(N, H)$", "$(N, V)$"]):
         axes.text(-0.42, y, shape, color=plots.GREY, fontsize=9, ha="right", va="center")
     axes.text(1.7, 1, "=", fontsize=20, ha="center", va="center")
     left = 2.4
