@@ -27,7 +27,7 @@ TOPICS = {topic.__name__: topic for topic in (*SHORT, *LONG)}
 def main():
     """Run the topics named on the command line, or the short ones, and write what was measured."""
     if sys.argv[1:2] == ["compare"]:
-        print(record.table(compare.compare(*sys.argv[2:])))
+        compare.main(sys.argv[2:])
         return
     if sys.argv[1:] == ["picture"]:
         picture.write()

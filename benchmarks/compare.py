@@ -1,7 +1,10 @@
 """Compare two recorded results of one benchmark, number by number."""
 
 import json
+import sys
 from pathlib import Path
+
+from benchmarks import record
 
 MEASURES = ("tokens/s", "GFLOP/s", "ms", "s", "share", "ratio", "epoch", "times", "accuracy")
 
@@ -9,6 +12,18 @@ MEASURES = ("tokens/s", "GFLOP/s", "ms", "s", "share", "ratio", "epoch", "times"
 def is_measure(column):
     """Tell whether a column is a measured number: the others name what was measured."""
     return any(word in column.replace(",", " ").split() for word in MEASURES) or column in ("measure", "draw")
+
+
+def main(paths):
+    """Print the comparison of the two files on the command line, or end with a sentence that says why there is none."""
+    if len(paths) != 2:
+        sys.exit("Give two recorded results: python -m benchmarks compare OLD.json NEW.json")
+    if missing := [path for path in paths if not Path(path).is_file()]:
+        sys.exit(f"There is no file {missing[0]}")
+    rows = compare(*paths)
+    if not rows:
+        sys.exit(f"{paths[0]} and {paths[1]} have no measured number in common: are they of the same benchmark?")
+    print(record.table(rows))
 
 
 def compare(old, new):

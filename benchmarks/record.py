@@ -1,9 +1,8 @@
-"""Write what a benchmark measured, with the command, the machine and the CPU seconds that it took."""
+"""Write what a benchmark measured, with the command and the machine."""
 
 import json
 import os
 import platform
-import time
 from pathlib import Path
 
 import torch
@@ -37,7 +36,6 @@ def write(name, rows, title=None, command=None):
         command: that measured it, by default ``python -m benchmarks.NAME``.
     """
     head = {"command": command or f"python -m benchmarks.{name}", "machine": machine()}
-    head["cpu_seconds"] = round(time.process_time())
     lines = ",\n".join("  " + json.dumps(row) for row in rows)
     text = json.dumps(head, indent=1)[:-2] + f',\n "rows": [\n{lines}\n ]\n}}\n'
     RESULTS.mkdir(exist_ok=True)

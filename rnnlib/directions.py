@@ -6,8 +6,9 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnlib.models import check_layer, num_directions
-from rnnlib.sampling import check_prefix, next_token_probabilities
+from rnnlib.sampling import check_num_tokens, check_prefix, check_vocab, evaluating, next_token_probabilities
 from rnnlib.scratch import check_sizes, one_hot
+from rnnlib.training import mean
 
 
 def dependencies(read, X):
@@ -35,16 +36,19 @@ def perplexity_by_position(model, batches):
 
     Returns:
         (T,): exp of the mean negative log-likelihood of the targets at each position.
+
+    Raises:
+        ValueError: when the batches are empty.
     """
-    model.eval()
     device = next(model.parameters()).device
     total_nll, windows = 0.0, 0
-    for X, Y in batches:
-        logits, _ = model(X.to(device))  # (T * N, V), time first
-        nll = F.cross_entropy(logits, Y.T.reshape(-1).to(device), reduction="none")
-        total_nll += nll.reshape(X.T.shape).sum(1).cpu()  # (T,)
-        windows += len(X)
-    return (total_nll / windows).exp()
+    with evaluating(model):
+        for X, Y in batches:
+            logits, _ = model(X.to(device))  # (T * N, V), time first
+            nll = F.cross_entropy(logits, Y.T.reshape(-1).to(device), reduction="none")
+            total_nll += nll.reshape(X.T.shape).sum(1).cpu()  # (T,)
+            windows += len(X)
+    return mean(total_nll, windows).exp()
 
 
 @torch.inference_mode()
@@ -66,17 +70,21 @@ def reread_and_write(model, vocab, prefix, num_tokens, window, seed=0):
         The prefix with its continuation.
 
     Raises:
-        ValueError: for an empty prefix or one with characters outside the vocabulary, or a window below 1.
+        ValueError: for an empty prefix, one with characters outside the vocabulary, a vocabulary of another size than
+            the model's, num_tokens below 0 or a window below 1.
     """
+    check_vocab(model, vocab)
     check_prefix(vocab, prefix)
+    check_num_tokens(num_tokens)
     check_sizes(window=window)
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
     ids = vocab[list(prefix)]
-    for _ in range(num_tokens):
-        logits, _ = model(torch.tensor([ids[-window:]], device=device))
-        p = next_token_probabilities(logits[-1].float().cpu())  # (V,)
-        ids.append(int(torch.multinomial(p, 1, generator=generator)))
+    with evaluating(model):
+        for _ in range(num_tokens):
+            logits, _ = model(torch.tensor([ids[-window:]], device=device))
+            p = next_token_probabilities(logits[-1].float().cpu())  # (V,)
+            ids.append(int(torch.multinomial(p, 1, generator=generator)))
     return "".join(vocab.decode(ids))
 
 
@@ -171,7 +179,11 @@ def train_splitter(model, ids, ends, steps, lr=0.01, batch_size=32, num_steps=64
         lr: the learning rate to begin with.
         batch_size, num_steps: rows N and time steps T of a minibatch.
         seed: of the windows.
+
+    Raises:
+        ValueError: if the text has no more letters than a window.
     """
+    check_length(ids, num_steps)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     generator = torch.Generator().manual_seed(seed)
@@ -187,6 +199,15 @@ def train_splitter(model, ids, ends, steps, lr=0.01, batch_size=32, num_steps=64
         optimizer.step()
         decay.step()
     model.eval()
+
+
+def check_length(ids, num_steps):
+    """Raise a ValueError that names the remedy unless a text is longer than a window."""
+    check_sizes(num_steps=num_steps)
+    if len(ids) <= num_steps:
+        raise ValueError(
+            f"{len(ids)} letters are too few for windows of num_steps={num_steps}: give more letters or lower it"
+        )
 
 
 @torch.no_grad()

@@ -23,13 +23,19 @@ def setup(seed=0):
 
     Returns:
         torch.device: CUDA, else Apple MPS, else the CPU.
+
+    Raises:
+        ValueError: for a seed that is not a whole number from 0 to 2**32 - 1, as NumPy needs it.
     """
+    from rnnlib import plots, scratch
+
+    if not scratch.is_whole(seed, 0) or seed >= 2**32:
+        raise ValueError(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1 = {2**32 - 1}")
     torch.set_num_threads(quickest_threads())  # before the seeds, since the trial draws weights
+    seed = int(seed)  # Python's own generator refuses a NumPy number
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    from rnnlib import plots
-
     plots.use_style()
     return best_device()
 

@@ -1,9 +1,11 @@
 """GloVe word vectors (Pennington, Socher and Manning 2014): find them, verify and keep them."""
 
+import contextlib
 import hashlib
 import io
+import reprlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -32,10 +34,12 @@ def _vectors(content: bytes, dim: int) -> Vectors:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             words, rows = "\n".join(arrays["words"].ravel().tolist()).split("\n"), arrays["vec"]
-    except (OSError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError("no file of vectors") from error
     if rows.shape != (len(words), dim):
         raise ValueError("wrong shape")
+    if rows.dtype.kind != "f" or not np.isfinite(rows).all():
+        raise ValueError("not all are numbers")
     return words, rows
 
 
@@ -61,17 +65,22 @@ def _from_zip(dim: int) -> Vectors | None:
     """Read the original archive if the reader has put it in `$RNNLIB_DATA` or in the cache; keep the vectors."""
     import numpy as np
 
-    folders = [folder for folder in (places.folder("RNNLIB_DATA"), places.cache()) if folder]
+    own = places.folder("RNNLIB_DATA")
+    folders = [folder for folder in (own, places.cache()) if folder]
     path = next((folder / ZIP for folder in folders if (folder / ZIP).is_file()), None)
     if path is None:
         return None
     print(f"glove: reading {path}, once")
     try:
         with path.open("rb") as file:
-            if hashlib.file_digest(file, "md5").hexdigest() != ZIP_MD5:
-                raise places.Unavailable(f"{path} is damaged or another file (wrong MD5), so it is not used")
+            true = hashlib.file_digest(file, "md5").hexdigest() == ZIP_MD5
     except OSError as error:
         raise places.Unavailable(f"{path} cannot be read: {error.strerror}") from error
+    if not true:
+        if path.parent != own:  # in the cache, which is not the reader's own
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise places.Unavailable(f"{path} is damaged or another file (wrong MD5), so it is not used")
     words, rows = [], []
     with zipfile.ZipFile(path) as archive, archive.open(f"glove.6B.{dim}d.txt") as lines:
         for line in lines:
@@ -105,7 +114,7 @@ def _find(dim: int) -> tuple[Vectors, str]:
     return nothing, f"nowhere, so an embedding starts at random. {remedy}"
 
 
-def load_glove(dim: int, words: Sequence[str]) -> tuple["torch.Tensor", "torch.Tensor"]:
+def load_glove(dim: int, words: Iterable[str]) -> tuple["torch.Tensor", "torch.Tensor"]:
     """Return the GloVe 6B vectors of `words`, and print how many of them have one.
 
     Args:
@@ -117,12 +126,15 @@ def load_glove(dim: int, words: Sequence[str]) -> tuple["torch.Tensor", "torch.T
         found: `(len(words),)`, bool.
 
     Raises:
-        ValueError: for another `dim`.
+        ValueError: for another `dim`, or for one text instead of words.
     """
     import torch
 
     if dim not in DIMS:
         raise ValueError(f"GloVe 6B has no vectors of {dim!r} numbers; choose one of {', '.join(map(str, DIMS))}")
+    if isinstance(words, str):
+        raise ValueError(f"words={reprlib.repr(words)} is one text, whose letters would be looked up: give a list")
+    dim, words = int(dim), list(words)  # 100.0 is 100 too, and a generator can be read but once
     (known, rows), place = _find(dim)
     row = {word: i for i, word in enumerate(known)}
     found = torch.tensor([word in row for word in words], dtype=torch.bool)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rnnlib.models import ManyToOne
-from rnnlib.scratch import clip_gradients
+from rnnlib.scratch import check_sizes, clip_gradients
 
 
 @torch.no_grad()
@@ -149,7 +149,14 @@ def learn(cell, task, length, seed, max_steps=1000, lr=0.01, num_hiddens=32, bat
 
     Returns:
         dict: ``right``, the share of right answers on 500 fresh sequences; ``steps`` and CPU ``seconds`` that it took.
+
+    Raises:
+        ValueError: for an unknown cell or task, or max_steps that is not a whole number of at least 1.
     """
+    check_sizes(max_steps=max_steps)
+    for name, value, known in (("cell", cell, CELLS), ("task", task, TASKS)):
+        if value not in known:
+            raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, known))}")
     task = TASKS[task]
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -1,5 +1,7 @@
 """Recurrent networks on ``torch.nn``: language model, many-to-one (chapter 4), classifier of reviews (chapter 7)."""
 
+import reprlib
+
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -24,6 +26,7 @@ def zero_state(rnn_layer, batch_size, device=None):
         Zeros of shape (layers * directions, N, H); for an LSTM a tuple of two such tensors, hidden state and memory
         cell.
     """
+    check_sizes(batch_size=batch_size)
     like = rnn_layer.weight_hh_l0
     rows = rnn_layer.num_layers * num_directions(rnn_layer)
     H = torch.zeros(rows, batch_size, rnn_layer.hidden_size, dtype=like.dtype)
@@ -162,12 +165,16 @@ class ManyToOne(nn.Module):
 
         Returns:
             Answers (N, num_outputs).
+
+        Raises:
+            ValueError: unless lengths is one whole number from 1 to T for each sequence.
         """
         if self.embedding is not None:
             inputs = self.embedding(inputs)  # (N, T, input_size)
         inputs = inputs.transpose(0, 1)  # (T, N, input_size)
         if lengths is not None:
             lengths = torch.as_tensor(lengths).cpu()  # (N,), where packing wants them
+            check_lengths(lengths, inputs.shape[1], len(inputs))
             inputs = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
         _, state = self.rnn(inputs)
         return self.linear(end_state(self.rnn, state))  # (N, num_outputs)
@@ -281,11 +288,17 @@ class SentimentClassifier(nn.Module):
         readout: turns outputs (T, N, directions * H) and lengths (N,) into one row a review, such as
             :func:`mean_and_max`, :func:`max_state` or :func:`last_state`.
         dropout: the probability with which numbers are dropped before the layer and before the answer, in training.
+
+    Raises:
+        ValueError: if the layer is batch first or projects its states, or if the embedding is wider or narrower than
+            what it reads.
     """
 
     def __init__(self, embedding, rnn_layer, readout=mean_and_max, dropout=0.5):
         super().__init__()
-        self.embedding, self.rnn, self.readout, self.dropout = embedding, rnn_layer, readout, nn.Dropout(dropout)
+        check_reader(rnn_layer, embedding)
+        self.embedding, self.rnn, self.readout = embedding, rnn_layer, readout
+        self.dropout = nn.Dropout(dropout)
         width = num_directions(rnn_layer) * rnn_layer.hidden_size
         width = readout(torch.zeros(1, 1, width), torch.ones(1, dtype=torch.int64)).shape[1]
         self.linear = nn.Linear(width, 1)
@@ -296,9 +309,13 @@ class SentimentClassifier(nn.Module):
         Args:
             ids: words, padded after their ends.
             lengths: real words of each review, (N,), each at least 1; all are real by default.
+
+        Raises:
+            ValueError: unless lengths is one whole number from 1 to T for each review.
         """
         if lengths is None:
             lengths = torch.full((len(ids),), ids.shape[1])
+        check_lengths(lengths, *ids.shape)
         lengths = lengths.to(ids.device)
         vectors = self.dropout(self.embedding(ids.T))  # (T, N, D)
         outputs = read_padded(self.rnn, vectors, lengths)  # (T, N, directions * H)
@@ -319,6 +336,31 @@ def check_layer(rnn_layer):
     if rnn_layer.proj_size:
         raise ValueError(
             f"the recurrent layer has proj_size={rnn_layer.proj_size}, which the models don't read: leave it out"
+        )
+
+
+def check_reader(rnn_layer, embedding):
+    """Raise a ValueError that names the remedy unless a classifier can read an embedding with this layer."""
+    layer = rnn_layer.ahead if isinstance(rnn_layer, BothWays) else rnn_layer
+    check_layer(layer)
+    last = embedding[-1] if isinstance(embedding, nn.Sequential) else embedding
+    if isinstance(last, nn.Embedding) and last.embedding_dim != layer.input_size:
+        raise ValueError(
+            f"the embedding gives {last.embedding_dim} numbers a word but the layer reads {layer.input_size}: "
+            "make the two equal"
+        )
+
+
+def check_lengths(lengths, N, T):
+    """Raise a ValueError that names the remedy unless lengths is a tensor of N whole numbers from 1 to T."""
+    if not isinstance(lengths, torch.Tensor) or lengths.shape != (N,) or lengths.is_floating_point():
+        raise ValueError(
+            f"lengths must be a tensor of {N} whole numbers, one for each sequence, not {reprlib.repr(lengths)}"
+        )
+    wrong = lengths[(lengths < 1) | (lengths > T)]
+    if len(wrong):
+        raise ValueError(
+            f"a length of {int(wrong[0])} is outside 1 to {T}, the steps of these rows: count the real steps of each"
         )
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnnlib.scratch import check_sizes
+from rnnlib.scratch import check_sizes, is_whole
 
 
 class NGram:
@@ -21,15 +21,15 @@ class NGram:
         smoothing: k > 0, the weight of the shorter context, in counts.
 
     Raises:
-        ValueError: for a text without tokens or with ids outside 0 .. V - 1, an order that is not a whole number from 0
-            on, smoothing that is not above 0, or contexts too many to number.
+        ValueError: for a text without tokens or with ids that are not whole numbers from 0 to V - 1, an order that is
+            not a whole number from 0 on, smoothing that is not above 0, or contexts too many to number.
     """
 
     def __init__(self, ids, order, vocab_size, smoothing=1.0):
         check_sizes(vocab_size=vocab_size)
         if not smoothing > 0:
             raise ValueError(f"smoothing={smoothing!r} must be above 0: a count of 0 would make a perplexity infinite")
-        if not isinstance(order, int) or order < 0 or (vocab_size + 1) ** order >= 2**63:
+        if not is_whole(order, 0) or (int(vocab_size) + 1) ** int(order) >= 2**63:
             raise ValueError(
                 f"order={order!r} must be a whole number between 0 and what {vocab_size} tokens allow in 64-bit numbers"
             )
@@ -42,15 +42,17 @@ class NGram:
 
     def _checked(self, ids):
         """Return ids as a numpy array, or raise the error that names the remedy."""
-        ids = np.asarray(ids, dtype=np.int64)
+        ids = np.asarray(ids)
         if not len(ids):
             raise ValueError("the text has no tokens: there is nothing to count")
+        if ids.dtype.kind not in "iu":
+            raise ValueError(f"the token ids must be whole numbers, not {ids.dtype}: give vocab[tokens]")
         if ids.min() < 0 or ids.max() >= self.vocab_size:
             raise ValueError(
                 f"id {ids.min() if ids.min() < 0 else ids.max()} is outside 0 to {self.vocab_size - 1}: "
                 "was the text coded with another vocabulary?"
             )
-        return ids
+        return ids.astype(np.int64)
 
     def _codes(self, ids, n):
         """Number the n tokens that end at each position, and the n - 1 before it; before the text stands token V."""

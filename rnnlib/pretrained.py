@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -126,28 +126,42 @@ def load_or_train(model, train, ids, checkpoint=None):
     if facts["fingerprint"] != fingerprint(ids):
         print(f"The checkpoint {checkpoint!r} learned from another text, so the model is trained here.")
         return train()
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"the checkpoint {checkpoint!r} doesn't fit this model: {error}") from None
+    check_shapes(checkpoint, weights, model.state_dict())
+    model.load_state_dict(weights)
     history = training.History(json.loads(facts["landmarks"]))
     history.extend(json.loads(facts["history"]))
     history.status = "finished"
     return history
 
 
+def check_shapes(checkpoint, weights, wanted):
+    """Raise a ValueError that names the first misfit unless a checkpoint has just the tensors that a model wants."""
+    for name in [*wanted, *weights]:
+        there, here = (tuple(part[name].shape) if name in part else "nothing" for part in (weights, wanted))
+        if there != here:
+            raise ValueError(
+                f"the checkpoint {checkpoint!r} doesn't fit this model: {name} is {there} in the checkpoint and {here} "
+                "in the model, so make the model as the checkpoint's was"
+            )
+
+
 def load(name):
     """Return the tensors of a checkpoint by name, and the facts that are stored with them.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name or a damaged file.
     """
     path = FOLDER / f"{name}.safetensors"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.safetensors")))
         raise ValueError(f"there is no checkpoint {name!r}; there are: {known}")
-    with safe_open(path, framework="pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118 - no iterator
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118 - no iterator
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): install rnnlib again, or train it with python -m rnnlib.pretrained {name}"
+        ) from None
 
 
 def save(path, model, history, ids):

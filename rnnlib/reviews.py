@@ -2,10 +2,11 @@
 
 import collections
 import re
+import reprlib
 
 import torch
 
-from rnnlib.scratch import check_sizes
+from rnnlib.scratch import check_sizes, is_whole
 from rnnlib.text import Vocab
 
 UNK, PAD = 0, 1  # ids in every vocabulary of reviews: two, or padding would be read as an unknown word
@@ -29,8 +30,14 @@ def review_vocab(texts, size=25_000):
     Args:
         texts: an iterable of reviews as they were written; training reviews alone, or the test leaks into the ids.
         size: number of ids, the two reserved ones included.
+
+    Raises:
+        ValueError: for one text instead of many, for texts without words, or a size below 3.
     """
-    check_sizes(size=size)
+    if isinstance(texts, str):
+        raise ValueError(f"texts={reprlib.repr(texts)} is one review: give a list of them")
+    if not is_whole(size, 3):
+        raise ValueError(f"size={size!r} must be a whole number of at least 3, since <unk> and <pad> take two ids")
     counts = collections.Counter()
     for text in texts:
         counts.update(tokenize_review(text))
@@ -44,16 +51,19 @@ def encode(text, vocab):
 
 def head(ids, length):
     """Keep the first words of a review."""
+    check_sizes(length=length)
     return ids[:length]
 
 
 def tail(ids, length):
     """Keep the last words of a review, where most reviewers give their verdict."""
+    check_sizes(length=length)
     return ids[-length:]
 
 
 def both_ends(ids, length):
     """Keep the first quarter of the length from the beginning of a review, the rest from its end."""
+    check_sizes(length=length)
     first = length // 4
     return ids if len(ids) <= length else torch.cat([ids[:first], ids[first - length :]])
 
@@ -67,7 +77,11 @@ def pad(rows, length=0):
 
     Returns:
         ids (N, T) and lengths (N,).
+
+    Raises:
+        ValueError: for no rows at all.
     """
+    check_sizes(rows=len(rows))
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.full((len(rows), max(length, int(lengths.max()))), PAD)
     for i, row in enumerate(rows):
@@ -114,9 +128,11 @@ class Buckets:
 
     def __init__(self, rows, labels, batch_size, seed=0):
         check_sizes(batch_size=batch_size)
-        if not rows or len(rows) != len(labels):
-            raise ValueError(f"{len(rows)} reviews and {len(labels)} labels: give one label for each, at least one")
-        self.rows, self.labels = list(rows), torch.as_tensor(labels)
+        self.rows, self.labels = [torch.as_tensor(row) for row in rows], torch.as_tensor(labels)
+        if not self.rows or len(self.rows) != len(self.labels):
+            raise ValueError(
+                f"{len(self.rows)} reviews and {len(self.labels)} labels: give one label for each, at least one"
+            )
         self.batch_size = batch_size
         self._generator = torch.Generator().manual_seed(seed)
 
@@ -149,7 +165,7 @@ def hold_out_blocks(reviews, num_valid=1250):
     for label in (0, 1):
         group = [review for review in reviews if review.label == label]
         if not 0 < num_valid < len(group):
-            raise ValueError(f"num_valid={num_valid} must be between 1 and {len(group) - 1}")
+            raise ValueError(f"num_valid={num_valid} must be at least 1 and below {len(group)}")
         train += group[:-num_valid]
         valid += group[-num_valid:]
     return train, valid

@@ -2,9 +2,11 @@
 
 import contextlib
 import math
-import numbers
+import textwrap
 
 import torch
+
+from rnnlib.scratch import is_whole
 
 
 def next_token_probabilities(logits, temperature=1.0, top_k=None):
@@ -21,10 +23,11 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None):
         Probabilities of the same shape, summing to one.
 
     Raises:
-        ValueError: for a temperature below 0 or not finite, or a top_k outside 1 .. V.
+        ValueError: for a temperature below 0 or not finite, a top_k outside 1 .. V, or logits that are no numbers.
     """
     check_temperature(temperature)
     check_top_k(top_k, logits.shape[-1])
+    check_logits(logits)
     if temperature == 0:
         best = logits.argmax(-1, keepdim=True)
         return torch.zeros_like(logits).scatter(-1, best, 1.0)
@@ -53,8 +56,17 @@ def check_temperature(temperature):
 
 def check_top_k(top_k, vocab_size):
     """Raise a ValueError unless this is None or a whole number from 1 to V."""
-    if top_k is not None and (not isinstance(top_k, numbers.Integral) or not 1 <= top_k <= vocab_size):
+    if top_k is not None and not (is_whole(top_k, 1) and top_k <= vocab_size):
         raise ValueError(f"top_k={top_k!r} must be a whole number from 1 to the vocabulary size, {vocab_size}")
+
+
+def check_logits(logits):
+    """Raise a ValueError that names the remedy if a logit is NaN or infinite; -inf, which is never drawn, may be."""
+    if not math.isfinite(logits.max()):  # the maximum of numbers and NaN is NaN
+        raise ValueError(
+            f"the largest logit is {float(logits.max())}, so there is nothing to draw from: has the training diverged? "
+            "Make the model anew and train it with a smaller learning rate"
+        )
 
 
 @torch.inference_mode()
@@ -76,8 +88,10 @@ def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed
         The prefix with its continuation: a text for a text, a list of tokens for a list.
 
     Raises:
-        ValueError: for an empty prefix, one with tokens outside the vocabulary, or a bad number.
+        ValueError: for an empty prefix, one with tokens outside the vocabulary, a vocabulary of another size than the
+            model's, a bad number, or a model whose logits are no numbers.
     """
+    check_vocab(model, vocab)
     check_prefix(vocab, prefix)
     check_num_tokens(num_tokens)
     device = next(model.parameters()).device
@@ -120,18 +134,27 @@ def new_generator(seed):
 
 def check_num_tokens(num_tokens):
     """Raise a ValueError unless this is a whole number from 0 on."""
-    if not isinstance(num_tokens, numbers.Integral) or num_tokens < 0:
+    if not is_whole(num_tokens, 0):
         raise ValueError(f"num_tokens={num_tokens!r} must be a whole number from 0 on")
+
+
+def check_vocab(model, vocab):
+    """Raise a ValueError that names the remedy if a model says that it has another number of tokens."""
+    size = getattr(model, "vocab_size", len(vocab))
+    if size != len(vocab):
+        raise ValueError(
+            f"the model has {size} tokens but the vocabulary has {len(vocab)}: give the one that it was trained with"
+        )
 
 
 def check_prefix(vocab, prefix):
     """Raise a ValueError that names the remedy unless the prefix is one or more tokens of the vocabulary."""
     if len(prefix) == 0:
         raise ValueError("the prefix is empty: give the model at least one token to begin with, such as 'time'")
-    unknown = sorted({token for token in prefix if token not in vocab})
+    unknown = sorted({repr(token) for token in prefix if token not in vocab})
     if unknown:
         raise ValueError(
-            f"the prefix {prefix!r} has tokens that the model has never seen: {', '.join(map(repr, unknown))}. "
+            f"the prefix has tokens that the model has never seen: {textwrap.shorten(', '.join(unknown), 200)}. "
             "Clean it as the training text was, rnnlib.text.clean(prefix), or take others; a model of words needs a "
             "list of words"
         )

@@ -83,6 +83,7 @@ class ScratchRNN(nn.Module):
 
     def begin_state(self, batch_size, device=None):
         """Return the hidden state before the first token: zeros of shape (N, H)."""
+        check_sizes(batch_size=batch_size)
         like = self.params[0]
         H = torch.zeros(batch_size, self.num_hiddens, dtype=like.dtype)
         return H.to(device or like.device)
@@ -498,10 +499,15 @@ def detach(state):
     return tuple(detach(part) for part in state)
 
 
+def is_whole(value, least):
+    """Tell whether a value is a whole number, Python's or NumPy's, of at least this; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+
+
 def check_sizes(**sizes):
     """Raise a ValueError unless every given size is a whole number of at least 1."""
     for name, size in sizes.items():
-        if not isinstance(size, numbers.Integral) or size < 1:
+        if not is_whole(size, 1):
             raise ValueError(f"{name}={size!r} must be a whole number of at least 1")
 
 
@@ -524,16 +530,33 @@ def check_ids(ids, vocab_size):
 
 
 def check_state(state, like):
-    """Raise a ValueError that names the remedy unless a state has the form of another, in tensors and their shapes."""
+    """Raise a ValueError that names the remedy unless a state has the form of another: tensors, shapes and dtypes."""
     if shapes(state) != shapes(like):
         raise ValueError(
             f"the state has shape {shapes(state)} but these ids need {shapes(like)}: "
             "call begin_state(batch_size) when the batch size changes"
         )
+    for there, wanted in zip(tensors(state), tensors(like), strict=True):
+        if there.dtype != wanted.dtype:
+            raise ValueError(
+                f"the state is {there.dtype} but the parameters are {wanted.dtype}: convert it with .to({wanted.dtype})"
+            )
 
 
 def shapes(state):
     """Return the shape of a state, or the list of shapes of a state that is a tuple of states, as an LSTM has."""
     if isinstance(state, torch.Tensor):
         return tuple(state.shape)
+    if not isinstance(state, (tuple, list)):
+        raise ValueError(
+            f"the state is a {type(state).__name__}, not a tensor or a tuple of tensors: "
+            "begin with begin_state(batch_size)"
+        )
     return [shapes(part) for part in state]
+
+
+def tensors(state):
+    """Return the list of the tensors in a state: one, or those of a tuple of states, as an LSTM has."""
+    if isinstance(state, torch.Tensor):
+        return [state]
+    return [tensor for part in state for tensor in tensors(part)]

@@ -50,22 +50,36 @@ def logits(model, rows, batch_size=256):
         model: ``model(ids, lengths)`` gives logits (N,).
         rows: 1-D tensors of ids.
         batch_size: reviews in a batch; reviews of like length share one.
+
+    Raises:
+        ValueError: for a batch_size that is not a whole number of at least 1.
     """
+    check_sizes(batch_size=batch_size)
     parameter, was_training = next(model.parameters()), model.training
     model.eval()
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     result = torch.empty(len(rows), dtype=parameter.dtype)
-    for start in range(0, len(order), batch_size):
-        chunk = order[start : start + batch_size]
-        ids, lengths = reviews.pad([rows[i] for i in chunk])
-        result[chunk] = model(ids.to(parameter.device), lengths.to(parameter.device)).cpu()
-    model.train(was_training)
+    try:
+        for start in range(0, len(order), batch_size):
+            chunk = order[start : start + batch_size]
+            ids, lengths = reviews.pad([rows[i] for i in chunk])
+            result[chunk] = model(ids.to(parameter.device), lengths.to(parameter.device)).cpu()
+    finally:
+        model.train(was_training)
     return result
 
 
 def accuracy(logits, labels):
-    """Return the share of reviews whose logit has the sign of their label."""
-    return float(((logits > 0) == torch.as_tensor(labels).bool()).double().mean())
+    """Return the share of reviews whose logit has the sign of their label.
+
+    Raises:
+        ValueError: if logits and labels have different shapes.
+    """
+    labels = torch.as_tensor(labels)
+    if logits.shape != labels.shape:
+        shapes = f"logits {tuple(logits.shape)}, labels {tuple(labels.shape)}"
+        raise ValueError(f"{shapes}: the two must have the same shape, one label for each logit")
+    return float(((logits > 0) == labels.bool()).double().mean())
 
 
 def classification_loss(model, ids, lengths, labels):
@@ -119,9 +133,11 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, rep
         Progress: one dict a round; ``.plot()`` draws it again.
 
     Raises:
-        ValueError: for a number of epochs below 1 or an optimizer of another model.
+        ValueError: for a number of epochs below 1, batches that are empty or have no length, or an optimizer of another
+            model.
     """
     check_sizes(epochs=epochs, rounds=rounds)
+    check_batches(batches)
     check_optimizer(optimizer, model)
     if report is None:
         from rnnlib import plots
@@ -150,7 +166,7 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, rep
         progress.status = "finished"
     except KeyboardInterrupt:
         progress.status = "stopped"
-        status = f"stopped · {status} · the model is kept"
+        status = " · ".join(part for part in ("stopped", status, "the model is kept") if part)
     except Diverged as error:
         progress.status = "diverged"
         status = f"stopped: {error}. Try a smaller learning rate"
@@ -160,6 +176,16 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, rep
     with contextlib.suppress(KeyboardInterrupt):
         report(progress, status, True)
     return progress
+
+
+def check_batches(batches):
+    """Raise a ValueError that names the remedy unless these are one or more minibatches, and it is known how many."""
+    if not hasattr(batches, "__len__"):
+        raise ValueError(
+            f"a {type(batches).__name__} doesn't know how many minibatches it has: give a list or reviews.Buckets(...)"
+        )
+    if len(batches) == 0:
+        raise ValueError("the batches are empty: give a list or reviews.Buckets(...) with at least one minibatch")
 
 
 def evaluate(model, rows, labels):

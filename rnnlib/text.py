@@ -4,8 +4,12 @@ import collections
 import functools
 import itertools
 import re
+import reprlib
+from collections.abc import Iterable
 
 import torch
+
+from rnnlib.scratch import check_sizes, is_whole
 
 
 def clean(text):
@@ -58,6 +62,9 @@ class Vocab:
     def __len__(self):
         return len(self.tokens)
 
+    def __iter__(self):
+        return iter(self.tokens)
+
     def __contains__(self, token):
         return token in self._ids
 
@@ -65,7 +72,7 @@ class Vocab:
         """Return the id of one token, or the list of ids of a list or tuple of tokens; unknown ones get id 0."""
         if isinstance(tokens, (list, tuple)):
             return [self[token] for token in tokens]
-        return self._ids.get(tokens, 0)
+        return self._ids.get(checked_token(tokens), 0)
 
     def decode(self, ids):
         """Return the list of tokens for a list or a 1-D tensor of ids: the inverse of ``vocab[tokens]``.
@@ -79,19 +86,30 @@ class Vocab:
 
 def count_tokens(tokens):
     """Return how often each token occurs, a collections.Counter; raise a ValueError when there is nothing to count."""
+    if not isinstance(tokens, Iterable):
+        raise ValueError(f"tokens={tokens!r} must be a list of tokens, such as tokenize(text)")
     try:
         counts = collections.Counter(tokens)
     except TypeError:  # a list can't be a key
         raise ValueError("tokens must be one flat list of tokens, not a list of lines: join the lines first") from None
     if not counts:
         raise ValueError("the text has no tokens: give Vocab at least one (is the cleaned text empty?)")
+    for token in counts:
+        checked_token(token)
     return counts
+
+
+def checked_token(token):
+    """Return a token, or say that this is a collection, such as a tensor, which could never be found."""
+    if not isinstance(token, str) and isinstance(token, Iterable):
+        raise ValueError(f"a {type(token).__name__} is no token: give one text, or a list or tuple of them")
+    return token
 
 
 def special_tokens(reserved):
     """Return the tokens that come before all others, ``<unk>`` first; raise a ValueError where one stands twice."""
-    if isinstance(reserved, str):
-        raise ValueError(f"reserved={reserved!r} is one text: write a tuple of tokens, reserved=({reserved!r},)")
+    if isinstance(reserved, str) or not isinstance(reserved, Iterable):
+        raise ValueError(f"reserved={reserved!r} must be a tuple of tokens, such as reserved=('<pad>',)")
     special = ["<unk>", *reserved]
     if len(set(special)) < len(special):
         raise ValueError(f"reserved={reserved!r} repeats a token or names '<unk>', which has id 0 already")
@@ -100,17 +118,23 @@ def special_tokens(reserved):
 
 def checked_ids(ids, vocab_size):
     """Return ids as a list of whole numbers from 0 to V - 1, or raise the error that names the remedy."""
-    ids = torch.as_tensor(ids)
-    if ids.dim() != 1 or (len(ids) and ids.is_floating_point()):
-        raise ValueError(
-            f"ids must be a flat list or a 1-D tensor of whole numbers, not {ids.dtype} of shape {tuple(ids.shape)}: "
-            "decode one row at a time"
-        )
-    ids = ids.tolist()
+    ids = whole_numbers(ids, "to decode", "decode one row at a time").tolist()
     for i in ids:
         if not 0 <= i < vocab_size:
             raise IndexError(f"id {i} is not in this vocabulary: its ids are 0 to {vocab_size - 1}")
     return ids
+
+
+def whole_numbers(ids, purpose, remedy):
+    """Return ids as a 1-D tensor of whole numbers, or raise a ValueError that names the purpose and the remedy."""
+    try:
+        tensor = torch.as_tensor(ids)
+        found = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+    except (TypeError, ValueError, RuntimeError):  # as PyTorch refuses None, a list of texts, a set
+        tensor, found = None, reprlib.repr(ids)
+    if tensor is None or tensor.dim() != 1 or (len(tensor) and tensor.is_floating_point()):
+        raise ValueError(f"ids {purpose} must be a flat list or a 1-D tensor of whole numbers, not {found}: {remedy}")
+    return tensor
 
 
 def sequential_pass(corpus, batch_size, num_steps, offset):
@@ -226,22 +250,10 @@ def random_batches(corpus, batch_size, num_steps, offset=None, seed=0):
 
 def checked_corpus(corpus, batch_size, num_steps, offset):
     """Return the corpus as a 1-D integer tensor, or say what is wrong with the arguments."""
-    for name, value in (("batch_size", batch_size), ("num_steps", num_steps)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
-    if offset is not None and (not isinstance(offset, int) or offset < 0):
+    check_sizes(batch_size=batch_size, num_steps=num_steps)
+    if offset is not None and not is_whole(offset, 0):
         raise ValueError(f"offset={offset!r} must be None (drawn at every pass) or a whole number from 0 on")
-    try:
-        corpus = torch.as_tensor(corpus)
-    except (TypeError, ValueError):
-        raise ValueError(
-            "the corpus must be a flat list of token ids: turn tokens into ids with vocab[tokens]"
-        ) from None
-    if corpus.dim() != 1 or (len(corpus) and corpus.is_floating_point()):
-        raise ValueError(
-            f"the corpus must be a flat list of token ids, not {corpus.dtype} of shape {tuple(corpus.shape)}: "
-            "turn tokens into ids with vocab[tokens]"
-        )
+    corpus = whole_numbers(corpus, "of a corpus", "turn tokens into ids with vocab[tokens]")
     needed = batch_size * num_steps + 1 + (num_steps - 1 if offset is None else offset)
     if len(corpus) < needed:
         raise ValueError(

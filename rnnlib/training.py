@@ -3,7 +3,9 @@
 import contextlib
 import csv
 import math
+import numbers
 import time
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +25,8 @@ class History(list):
 
     Attributes:
         keys: the names of the columns, in order.
-        status: ``"finished"``, ``"stopped"`` (by the reader) or ``"diverged"``; ``"running"`` until then.
+        status: ``"finished"``, ``"stopped"`` (by the reader), ``"diverged"`` or ``"failed"`` (with another error);
+            ``"running"`` until then.
         optimizer: kept so that a resumed training goes on with the same moments.
         landmarks: dict of perplexities to draw beside the curves.
     """
@@ -208,15 +211,22 @@ def fit(
         History: one dict an epoch; ``.plot()`` draws it again, ``.to_csv(path)`` saves it.
 
     Raises:
-        ValueError: for a number of epochs below 1, empty batches, or an optimizer or scheduler that doesn't fit.
+        ValueError: for a number of epochs below 1, batches that are empty or a generator, an ``lr`` or ``clip`` that is
+            not above 0, or an optimizer or scheduler that doesn't fit. Such a history stays as it was.
     """
     check_sizes(epochs=epochs, valid_every=valid_every, sample_every=sample_every)
+    check_repeatable(train_batches=train_batches, valid_batches=valid_batches)
+    if not is_positive(clip):
+        raise ValueError(f"clip={clip!r} must be above 0: it is the largest gradient norm to allow")
     if history is None:
         history = History()
+    optimizer = choose_optimizer(model, optimizer, history.optimizer, lr)
+    check_scheduler(scheduler, optimizer)
     history.landmarks.update(landmarks or {})
-    history.status = "running"
-    history.optimizer = choose_optimizer(model, optimizer, history.optimizer, lr)
-    check_scheduler(scheduler, history.optimizer)
+    history.status, history.optimizer = "running", optimizer
+    if lr is not None:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
     if report is None:
         from rnnlib import plots
 
@@ -248,6 +258,9 @@ def fit(
             f"stopped in epoch {len(history) + 1}: {error}. The gradients exploded; the model keeps its last finite "
             "weights. Try a smaller learning rate, or a smaller clip (chapter 3 explains both)"
         )
+    except Exception:
+        history.status = "failed"
+        raise
     # A second press on the stop button may fall into the last drawing; the history must come back all the same.
     with contextlib.suppress(KeyboardInterrupt):
         report(history, explanation or status_line(history, last), True)
@@ -256,14 +269,28 @@ def fit(
 
 def choose_optimizer(model, given, kept, lr):
     """Return the optimizer to train with: the one given, else the one kept in a history, else plain SGD."""
+    if lr is not None and not (is_positive(lr) and lr < math.inf):
+        raise ValueError(f"lr={lr!r} must be a finite number above 0, such as 1.0")
     if given is not None and lr is not None:
         raise ValueError(f"lr={lr!r} would be ignored: give the learning rate to your optimizer")
     optimizer = given or kept or torch.optim.SGD(model.parameters(), lr=1.0)
     check_optimizer(optimizer, model)
-    if lr is not None:
-        for group in optimizer.param_groups:
-            group["lr"] = lr
     return optimizer
+
+
+def is_positive(value):
+    """Tell whether a value is a number above 0."""
+    return isinstance(value, numbers.Real) and value > 0
+
+
+def check_repeatable(**batches):
+    """Raise a ValueError that names the remedy if some batches are used up after one pass, as a generator is."""
+    for name, given in batches.items():
+        if isinstance(given, Iterator):  # found out without asking it for a pass
+            raise ValueError(
+                f"{name} is a {type(given).__name__}, which is used up after one pass: give a list or "
+                "sequential_batches(...), which can be looped over again and again"
+            )
 
 
 def check_scheduler(scheduler, optimizer):

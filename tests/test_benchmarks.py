@@ -1,6 +1,8 @@
 """The benchmarks' own arithmetic: turns and medians, first epochs, tables, the comparison of two results."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -79,6 +81,24 @@ def test_results_can_be_written_and_compared(tmp_path, monkeypatch):
         {"what": "256, a", "number": "tokens/s", "old": 1000, "new": 1500, "new / old": 1.5},
         {"what": "512, a", "number": "ratio", "old": 0.5, "new": 0.5, "new / old": 1.0},
     ]
+
+
+def test_nothing_to_compare_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    record.write("one", [{"H": 256, "tokens/s": 1}])
+    record.write("other", [{"H": 512, "tokens/s": 1}])
+    one, other = str(tmp_path / "one.json"), str(tmp_path / "other.json")
+    with pytest.raises(SystemExit, match="no measured number in common: are they of the same benchmark"):
+        compare.main([one, other])
+    with pytest.raises(SystemExit, match="Give two recorded results: python -m benchmarks compare"):
+        compare.main([])
+    with pytest.raises(SystemExit, match="There is no file nowhere"):
+        compare.main([one, "nowhere.json"])
+
+
+def test_benchmarks_can_be_loaded_where_there_is_no_unix():
+    code = "import sys; sys.modules['resource'] = None; import benchmarks.__main__"
+    subprocess.run([sys.executable, "-c", code], cwd=record.RESULTS.parent.parent, check=True)
 
 
 def test_picture_shows_what_is_recorded():

@@ -254,6 +254,32 @@ def test_rereading_reads_no_further_than_its_window():
         directions.reread_and_write(model, VOCAB, "Time", 1, window=4)
 
 
+def test_measuring_and_rereading_leave_the_mode_alone():
+    layer = nn.GRU(len(VOCAB), 4)
+    model = models.LanguageModel(layer, len(VOCAB), dropout=0.5).train()
+    batches = text.sequential_batches([1, 2, 3] * 20, 2, 5)
+    directions.perplexity_by_position(model, batches)
+    assert model.training
+    written = {directions.reread_and_write(model, VOCAB, "time", 20, window=4, seed=1) for _ in range(3)}
+    assert model.training and len(written) == 1, "dropout is off meanwhile"
+
+
+def test_measuring_and_rereading_name_bad_input():
+    model = ScratchRNN(len(VOCAB), 4)
+    with pytest.raises(ValueError, match="the batches are empty"):
+        directions.perplexity_by_position(model, [])
+    with pytest.raises(ValueError, match="num_tokens=-2 must be a whole number from 0 on"):
+        directions.reread_and_write(model, VOCAB, "time", -2, window=4)
+    with pytest.raises(ValueError, match="the model has 5 tokens"):
+        directions.reread_and_write(ScratchRNN(5, 4), VOCAB, "time", 2, window=4)
+
+
+def test_splitter_needs_more_letters_than_a_window():
+    splitter = directions.WordSplitter(nn.GRU(5, 3))
+    with pytest.raises(ValueError, match="9 letters are too few for windows of num_steps=64"):
+        directions.train_splitter(splitter, torch.zeros(9, dtype=torch.long), torch.zeros(9), 1)
+
+
 # Words without spaces
 
 

@@ -43,6 +43,20 @@ def test_same_seed_same_draws():
     assert draws() == default
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, None])
+def test_a_seed_that_numpy_refuses_is_named_before_anything_is_seeded(seed):
+    torch.manual_seed(3)
+    expected = torch.initial_seed(), random.getstate()
+    with pytest.raises(ValueError, match=f"seed={seed} must be a whole number from 0 to"):
+        rnnlib.setup(seed)
+    assert (torch.initial_seed(), random.getstate()) == expected
+
+
+def test_a_seed_may_be_a_numpy_number():
+    rnnlib.setup(np.int64(3))
+    assert torch.initial_seed() == 3
+
+
 def test_setup_sets_the_threads_and_the_style(monkeypatch):
     monkeypatch.setattr(environment, "quickest_threads", lambda: 2)
     matplotlib.rcParams["axes.spines.top"] = True

@@ -290,6 +290,19 @@ def test_half_life(bias, steps):
     assert torch.sigmoid(torch.tensor(float(bias), dtype=torch.float64)) ** memory.half_life(bias) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("rnn", "remember the first symbol", 5, 0), "cell='rnn' is not known; choose one of 'RNN', 'GRU'"),
+        (("RNN", "remember", 5, 0), "task='remember' is not known; choose one of 'remember the first symbol'"),
+        (("RNN", "remember the first symbol", 5, 0, 0), "max_steps=0 must be a whole number of at least 1"),
+    ],
+)
+def test_what_cannot_be_learned_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        memory.learn(*arguments)
+
+
 def test_half_life_is_what_an_lstm_does():
     """Closed input gate, forget bias 3 and zero weights: after 14.3 steps half of the cell is left."""
     lstm = memory.set_forget_bias(nn.LSTM(1, 1, dtype=torch.float64), 3.0)

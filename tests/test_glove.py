@@ -122,6 +122,7 @@ BAD_CACHE = {
     "flipped bit": EXCERPT[:-700] + bytes([EXCERPT[-700] ^ 1]) + EXCERPT[-699:],
     "other dim": npz(words=np.array(KNOWN), vec=np.zeros((3, 100), np.float16)),
     "a row missing": npz(words=np.array(KNOWN), vec=ROWS[:2].astype(np.float16)),
+    "NaN": npz(words=np.array(KNOWN), vec=np.full((3, 50), np.nan, np.float16)),
     "other arrays": npz(words=np.array(KNOWN)),
     "objects": npz(words=np.array([{}, {}], dtype=object), vec=ROWS),
     "one array": EXCERPT and (lambda file: (np.save(file, ROWS), file.getvalue())[1])(io.BytesIO()),
@@ -134,15 +135,28 @@ def test_bad_file_in_the_cache_is_replaced(kind, folder, cache, load):
     bad = put(cache, BAD_CACHE[kind], "glove6B_50d.npz")
     lines = load()
     assert lines[0].startswith(f"{bad} is damaged or another text (")
+    assert "pickle" not in lines[0]
     assert load() == [coverage("the cache")]
 
 
 @pytest.mark.parametrize("bad", [ZIP[:-10], HTML, b""])
-def test_wrong_archive_is_refused(bad, folder, cache, load):
-    path = put(folder, bad, "glove.6B.zip")
+@pytest.mark.parametrize("where", ["folder", "cache"])
+def test_wrong_archive_is_refused(bad, where, folder, cache, load):
+    path = put({"folder": folder, "cache": cache}[where], bad, "glove.6B.zip")
     lines = load_nothing(load)
     assert lines[1] == f"glove: {path} is damaged or another file (wrong MD5), so it is not used"
-    assert not cache.exists()
+    assert path.is_file() is (where == "folder"), "the reader's own folder is never changed"
+
+
+def test_words_may_come_from_a_generator(folder, load):
+    put(folder, EXCERPT, "excerpt.npz")
+    vectors, found = data.load_glove(50.0, (word for word in WORDS))
+    assert torch.equal(vectors, VECTORS) and torch.equal(found, FOUND)
+
+
+def test_one_text_is_not_taken_for_its_letters():
+    with pytest.raises(ValueError, match="words='the' is one text, whose letters would be looked up"):
+        data.load_glove(50, "the")
 
 
 @pytest.mark.parametrize(("dim", "words"), [(50, 24_574), (100, 24_228)])

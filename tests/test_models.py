@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rnnlib import sampling, scratch, text, training
-from rnnlib.models import LanguageModel, ManyToOne, copy_weights, end_state, zero_state
+from rnnlib.models import (
+    BothWays,
+    LanguageModel,
+    ManyToOne,
+    SentimentClassifier,
+    copy_weights,
+    end_state,
+    zero_state,
+)
 
 LAYERS = (nn.RNN, nn.GRU, nn.LSTM)
 FORMS = list(itertools.product(LAYERS, (1, 2), (False, True)))
@@ -259,6 +267,8 @@ WRONG = [
     (lambda: LanguageModel(nn.RNN(4, 3), 4)(torch.tensor([1, 2])), r"shape \(N, T\)"),
     (lambda: LanguageModel(nn.RNN(4, 3), 4)(torch.tensor([[1]]), torch.zeros(1, 3)), "begin_state"),
     (lambda: LanguageModel(nn.LSTM(4, 3), 4)(torch.tensor([[1]]), torch.zeros(1, 1, 3)), "begin_state"),
+    (lambda: zero_state(nn.RNN(4, 3), -1), "batch_size=-1 must be a whole number of at least 1"),
+    (lambda: scratch.ScratchLSTM(4, 3).begin_state(2.5), "batch_size=2.5 must be"),
     (lambda: ManyToOne(nn.RNN(4, 3), 0), "num_outputs=0"),
     (lambda: ManyToOne(nn.RNN(4, 3, batch_first=True), 1), "batch_first=True"),
 ]
@@ -291,6 +301,40 @@ def test_padding_changes_no_answer(layer, num_layers, bidirectional):
     alone = torch.cat([model(ids[n : n + 1, :length]) for n, length in enumerate(lengths)])
     assert torch.allclose(together, alone, atol=1e-6)
     assert not torch.allclose(together, model(ids), atol=1e-3), "without lengths the padding is read"
+
+
+WRONG_LENGTHS = [
+    ([2, 0], "a length of 0 is outside 1 to 3"),
+    ([-1, 2], "a length of -1 is outside 1 to 3"),
+    ([2, 4], "a length of 4 is outside 1 to 3, the steps of these rows"),
+    ([2], "lengths must be a tensor of 2 whole numbers, one for each sequence"),
+    ([1.0, 2.0], "2 whole numbers"),
+]
+
+
+@pytest.mark.parametrize(("lengths", "message"), WRONG_LENGTHS)
+@pytest.mark.parametrize("layer", [nn.GRU(4, 3), nn.GRU(4, 3, bidirectional=True), BothWays(nn.GRU, 4, 3)])
+def test_wrong_lengths_are_named(layer, lengths, message):
+    ids, lengths = torch.zeros(2, 3, dtype=torch.long), torch.tensor(lengths)
+    with pytest.raises(ValueError, match=message):
+        SentimentClassifier(nn.Embedding(9, 4), layer)(ids, lengths)
+    with pytest.raises(ValueError, match=message):
+        ManyToOne(nn.GRU(4, 3), 1, nn.Embedding(9, 4))(ids, lengths)
+
+
+WRONG_READERS = [
+    (nn.Embedding(9, 4), nn.GRU(4, 3, batch_first=True), "batch_first=True"),
+    (nn.Embedding(9, 4), nn.LSTM(4, 3, proj_size=2), "proj_size=2"),
+    (nn.Embedding(9, 4), nn.Linear(4, 3), "is a Linear"),
+    (nn.Embedding(9, 5), nn.GRU(4, 3), "gives 5 numbers a word but the layer reads 4"),
+    (nn.Sequential(nn.Dropout(), nn.Embedding(9, 5)), BothWays(nn.GRU, 4, 3), "gives 5 numbers a word"),
+]
+
+
+@pytest.mark.parametrize(("embedding", "layer", "message"), WRONG_READERS)
+def test_a_classifier_refuses_what_it_can_not_read(embedding, layer, message):
+    with pytest.raises(ValueError, match=message):
+        SentimentClassifier(embedding, layer)
 
 
 def test_reads_vectors_without_an_embedding_and_lists_of_lengths():

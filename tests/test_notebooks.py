@@ -262,7 +262,10 @@ TAUGHT = {
         *("one_hot", "rnn_params", "rnn", "ScratchRNN"),
         *("cross_entropy", "squared_error", "bptt", "clip_gradients", "detach"),
         *("rnn_step", "both_ways", "Bidirectional"),
+        *("lstm_gates", "lstm_step", "scan", "lstm", "gated_params", "lstm_params", "ScratchLSTM", "from_torch"),
+        *("gru_step", "gru", "gru_params", "ScratchGRU"),
     ],
+    "memory": ["add_two", "remember_first", "half_life", "set_forget_bias"],
     "fast": ["FastRecurrence", "FastRNN"],
     "gradients": [
         *("linear_unit", "tanh_unit", "relu_unit", "gaussian_matrix", "orthogonal_matrix", "shift_matrix"),

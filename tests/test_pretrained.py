@@ -68,6 +68,23 @@ def test_misfits_are_named(saved):
         pretrained.load_or_train(small_model(num_hiddens=3), never, IDS, checkpoint="small")
 
 
+def test_a_model_that_is_refused_stays_as_it_was(saved):
+    model = LanguageModel(nn.RNN(4, 4), 5, nn.Embedding(5, 4))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    message = r"embedding.weight is nothing in the checkpoint and \(5, 4\) in the model"
+    with pytest.raises(ValueError, match=message):
+        pretrained.load_or_train(model, never, IDS, checkpoint="small")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("bytes_kept", [0, 4, -20])
+def test_a_damaged_file_is_named_with_the_remedy(saved, bytes_kept):
+    path = pretrained.FOLDER / "small.safetensors"
+    path.write_bytes(path.read_bytes()[:bytes_kept])
+    with pytest.raises(ValueError, match=r"small.safetensors is damaged .*: install rnnlib again, or train it"):
+        pretrained.load("small")
+
+
 def test_command_names_its_choices():
     with pytest.raises(SystemExit, match="choose from shakespeare_gru"):
         pretrained.main(["hamlet"])

@@ -102,5 +102,29 @@ def test_split_holds_out_the_last_ids_of_each_class():
     assert [r.id for r in valid] == ["neg/7_1", "neg/8_1", "neg/9_1", "pos/7_1", "pos/8_1", "pos/9_1"]
     assert sorted(train + valid) == sorted(rows)
     for bad in (0, 10, -2):
-        with pytest.raises(ValueError, match=f"num_valid={bad} must be between 1 and 9"):
+        with pytest.raises(ValueError, match=f"num_valid={bad} must be at least 1 and below 10"):
             reviews.hold_out_blocks(rows, bad)
+    with pytest.raises(ValueError, match="num_valid=1 must be at least 1 and below 0"):
+        reviews.hold_out_blocks([], 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: reviews.head(torch.arange(3), -1), "length=-1 must be a whole number of at least 1"),
+        (lambda: reviews.tail(torch.arange(3), 0), "length=0 must be"),
+        (lambda: reviews.both_ends(torch.arange(3), 0), "length=0 must be"),
+        (lambda: reviews.review_vocab("one review"), "texts='one review' is one review: give a list of them"),
+        (lambda: reviews.review_vocab(TEXTS, size=2), "size=2 must be a whole number of at least 3"),
+        (lambda: reviews.pad([]), "rows=0 must be"),
+    ],
+)
+def test_wrong_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("rows", [torch.full((3, 4), 2), torch.full((3, 4), 2).numpy()])
+def test_buckets_take_rows_of_equal_length_as_one_array(rows):
+    ((ids, lengths, labels),) = reviews.Buckets(rows, [0, 1, 1], 4)
+    assert (ids.shape, lengths.tolist(), sorted(labels.tolist())) == ((3, 4), [4, 4, 4], [0, 1, 1])

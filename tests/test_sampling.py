@@ -288,13 +288,29 @@ def test_wrong_temperature_is_explained(temperature):
         generate(lively_model(), VOCAB, "the", 3, temperature)
 
 
-@pytest.mark.parametrize("top_k", [0, -1, 4, 1.5, "2"])
+@pytest.mark.parametrize("top_k", [0, -1, 4, 1.5, "2", True])
 def test_wrong_top_k_is_explained(top_k):
     with pytest.raises(ValueError, match=f"^top_k={top_k!r} must be a whole number from 1 to the vocabulary size, 3$"):
         next_token_probabilities(torch.zeros(3), 1.0, top_k)
 
 
-@pytest.mark.parametrize("num_tokens", [-1, 2.0, "5", None])
+@pytest.mark.parametrize("size", [20, 30])
+def test_vocabulary_of_another_model_is_named(size):
+    with pytest.raises(ValueError, match=f"the model has {size} tokens but the vocabulary has 28: give the one"):
+        generate(ScratchRNN(size, 4), VOCAB, "the", 3)
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_said(temperature, value):
+    model = lively_model()
+    with torch.no_grad():
+        model.params[4][3] = value
+    with pytest.raises(ValueError, match=f"the largest logit is {value}, .* train it with a smaller learning rate"):
+        generate(model, VOCAB, "the", 3, temperature)
+
+
+@pytest.mark.parametrize("num_tokens", [-1, 2.0, "5", None, True])
 def test_wrong_number_of_tokens_is_explained(num_tokens):
     with pytest.raises(ValueError, match=f"^num_tokens={num_tokens!r} must be a whole number from 0 on$"):
         generate(lively_model(), VOCAB, "the", num_tokens)
@@ -313,6 +329,7 @@ def test_unknown_tokens_are_named_with_the_remedy():
         generate(model, VOCAB, prefix, 3)
     message = str(caught.value)
     assert "has tokens that the model has never seen: ',', '1', '5', '8', '9', 'M', 'T'. " in message
+    assert "Machine" not in message, "a long prefix is not printed"
     assert "rnnlib.text.clean(prefix)" in message
     assert generate(model, VOCAB, text.clean(prefix), 3).startswith("the time machine")
     with pytest.raises(ValueError, match="never seen: 'time'"):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -218,7 +219,7 @@ def test_trains_step_for_step_as_d2l(d2l, monkeypatch, make_batches):
         torch.testing.assert_close(p.data, q.data, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [0, -3, 2.0, "8", None])
+@pytest.mark.parametrize("size", [0, -3, 2.0, "8", None, True])
 @pytest.mark.parametrize("name", ["vocab_size", "num_hiddens"])
 def test_sizes_must_be_positive_whole_numbers(name, size):
     arguments = {"vocab_size": 5, "num_hiddens": 4, name: size}
@@ -252,6 +253,9 @@ WRONG_STATES = {
     "another batch size": (torch.zeros(3, 4), r"shape \(3, 4\) but these ids need \(2, 4\): call begin_state"),
     "another network": (torch.zeros(2, 5), r"shape \(2, 5\) but these ids need \(2, 4\)"),
     "no batch": (torch.zeros(4), r"shape \(4,\)"),
+    "a text": ("abc", "the state is a str, not a tensor or a tuple of tensors: begin with begin_state"),
+    "an array": (np.zeros((2, 4)), "the state is a ndarray"),
+    "more digits": (torch.zeros(2, 4).double(), r"torch.float64 but .* convert it with .to\(torch.float32\)"),
     "a tuple": ((torch.zeros(2, 4),), r"shape \[\(2, 4\)\] but these ids need \(2, 4\)"),
 }
 

@@ -204,6 +204,51 @@ def test_a_loss_that_explodes_is_said():
     assert progress.status == "diverged"
 
 
+def test_an_interrupt_before_the_first_round_is_said():
+    class Interrupting(reviews.Buckets):
+        def __iter__(self):
+            raise KeyboardInterrupt
+
+    lines, model = [], models.SentimentClassifier(nn.Embedding(V, D), nn.LSTM(D, H))
+    progress = sentiment.fit_classifier(
+        model,
+        Interrupting(*toy(), 8),
+        1,
+        torch.optim.SGD(model.parameters(), 0.1),
+        report=lambda progress, status, final: lines.append(status),
+    )
+    assert (progress.status, lines) == ("stopped", ["stopped · the model is kept"])
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [([], "the batches are empty"), ((one for one in "ab"), "a generator doesn't know how many minibatches it has")],
+)
+def test_batches_that_cannot_be_trained_on_are_named(batches, message):
+    model = models.SentimentClassifier(nn.Embedding(V, D), nn.LSTM(D, H))
+    with pytest.raises(ValueError, match=message):
+        sentiment.fit_classifier(model, batches, 1, torch.optim.SGD(model.parameters(), 0.1), report=lambda *_: None)
+
+
+@pytest.mark.parametrize("batch_size", [0, -3, 2.5])
+def test_batch_size_of_logits_is_checked(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size={batch_size} must be a whole number"):
+        sentiment.logits(classifier("LSTM"), toy()[0], batch_size)
+
+
+def test_the_mode_is_put_back_after_an_error():
+    model = classifier("LSTM").train()
+    with pytest.raises(IndexError):
+        sentiment.logits(model, [torch.tensor([V + 1])])
+    assert model.training
+
+
+def test_accuracy_needs_one_label_for_each_logit():
+    assert sentiment.accuracy(torch.tensor([1.0, -1.0]), [1, 1]) == 0.5
+    with pytest.raises(ValueError, match=r"logits \(4, 1\), labels \(4,\): the two must have the same shape"):
+        sentiment.accuracy(torch.zeros(4, 1), torch.zeros(4))
+
+
 def test_optimizer_of_another_model_is_named():
     other = nn.Linear(2, 2)
     model = models.SentimentClassifier(nn.Embedding(V, D), nn.LSTM(D, H))

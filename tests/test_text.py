@@ -155,12 +155,38 @@ def test_same_random_windows_as_d2l():
         ([["a"], ["b"]], {}, "one flat list of tokens, not a list of lines: join the lines first"),
         ("ab", {"reserved": ("<pad>", "<pad>")}, "repeats a token"),
         ("ab", {"reserved": ("<unk>",)}, "names '<unk>', which has id 0 already"),
-        ("ab", {"reserved": "<pad>"}, r"write a tuple of tokens, reserved=\('<pad>',\)"),
+        ("ab", {"reserved": "<pad>"}, r"'<pad>' must be a tuple of tokens, such as reserved=\('<pad>',\)"),
+        ("ab", {"reserved": None}, "reserved=None must be a tuple of tokens"),
+        (5, {}, r"tokens=5 must be a list of tokens, such as tokenize\(text\)"),
+        (torch.tensor([1, 2]), {}, "a Tensor is no token"),
     ],
 )
 def test_vocabulary_errors(tokens, options, message):
     with pytest.raises(ValueError, match=message):
         Vocab(tokens, **options)
+
+
+def test_a_vocabulary_can_be_looped_over():
+    vocab = Vocab("abracadabra")
+    assert list(vocab) == vocab.tokens
+    assert sorted(vocab) == ["<unk>", "a", "b", "c", "d", "r"]
+
+
+@pytest.mark.parametrize("tokens", [torch.tensor([1, 2]), np.array(["a"]), {"a"}, iter("ab")])
+def test_a_collection_of_another_kind_is_no_token(tokens):
+    with pytest.raises(ValueError, match=f"a {type(tokens).__name__} is no token: give one text, or a list or tuple"):
+        Vocab("ab")[tokens]
+
+
+@pytest.mark.parametrize("ids", [None, iter([1]), ["a"]])
+def test_decoding_what_is_no_list_of_ids(ids):
+    with pytest.raises(ValueError, match=r"ids to decode must be a flat list or a 1-D tensor of whole numbers, not"):
+        Vocab("ab").decode(ids)
+
+
+def test_numpy_sizes_are_whole_numbers():
+    ((X, _),) = sequential_batches(range(7), np.int64(2), np.int64(3), offset=np.int64(0))
+    assert X.shape == (2, 3)
 
 
 def test_decode_errors():
@@ -289,6 +315,10 @@ def test_one_token_more_than_the_minibatch_is_enough():
         (range(9), {"batch_size": 0}, "batch_size=0 must be a whole number of at least 1"),
         (range(9), {"batch_size": 2.0}, "batch_size=2.0 must be a whole number"),
         (range(9), {"num_steps": -1}, "num_steps=-1 must be a whole number of at least 1"),
+        (range(9), {"num_steps": True}, "num_steps=True must be a whole number of at least 1"),
+        (None, {}, r"not None: turn tokens into ids with vocab\[tokens\]"),
+        ({1, 2}, {}, r"not \{1, 2\}: turn tokens into ids"),
+        (iter([1, 2]), {}, r"not <list_itera.*>: turn"),
         (range(9), {"offset": -1}, "offset=-1 must be None .* or a whole number from 0 on"),
         (range(9), {"offset": 0.5}, "offset=0.5 must be None"),
         (range(6), {"offset": 0}, "6 tokens is too short: batch_size=2 x num_steps=3 needs at least 7"),

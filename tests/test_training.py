@@ -139,7 +139,7 @@ def test_losses_are_averaged_before_the_exponential():
     assert round(perplexity(model, batches), 2) == 14.39
     mean_of_exponentials = sum(perplexity(model, [one]) for one in batches) / 3
     assert round(mean_of_exponentials, 1) == 23.1
-    (row,) = fit(model, batches, 1, lr=0.0, report=silent)
+    (row,) = fit(model, batches, 1, lr=1e-9, report=silent)
     assert row["train"] == pytest.approx(14.39, abs=0.005), "the training perplexity is the same quantity"
 
 
@@ -574,13 +574,15 @@ def test_train_epoch_raises_diverged():
 
 def test_used_up_batches_are_explained():
     model = ScratchRNN(11, 8)
+    before = values(model)
     generator = (minibatch for minibatch in loop_batches())
-    with pytest.raises(ValueError, match=r"the batches are empty: .*a generator is used up after one pass"):
+    with pytest.raises(ValueError, match="train_batches is a generator, which is used up after one pass: give a list"):
         fit(model, generator, 2, report=silent)
     with pytest.raises(ValueError, match="the batches are empty"):
         fit(model, [], 1, report=silent)
-    with pytest.raises(ValueError, match="used up"):
+    with pytest.raises(ValueError, match="valid_batches is a generator, which is used up"):
         fit(model, loop_batches(), 2, valid_batches=(one for one in loop_batches()), report=silent)
+    assert torch.equal(values(model), before), "found out before the training"
     with pytest.raises(ValueError, match="the batches are empty"):
         perplexity(model, [])
 
@@ -596,9 +598,9 @@ def test_numbers_of_epochs_must_be_positive_and_whole(name, value):
     assert torch.equal(values(model), before), "found out before the training"
 
 
-@pytest.mark.parametrize("clip", [0, -1.0, math.nan])
+@pytest.mark.parametrize("clip", [0, -1.0, math.nan, "a"])
 def test_clip_must_be_positive(clip):
-    with pytest.raises(ValueError, match="must be above 0"):
+    with pytest.raises(ValueError, match=f"^clip={clip!r} must be above 0: it is the largest gradient norm"):
         fit(ScratchRNN(11, 8), loop_batches(), 1, clip=clip, report=silent)
 
 
@@ -693,6 +695,46 @@ def test_learning_rate_of_a_resumed_training():
     assert [group["lr"] for group in history.optimizer.param_groups] == [0.125]
     fit(model, loop_batches(), 1, history=history, report=silent)
     assert [group["lr"] for group in history.optimizer.param_groups] == [0.125]
+
+
+@pytest.mark.parametrize("lr", [0, -1, math.nan, math.inf, "a"])
+def test_learning_rate_must_be_positive_and_finite(lr):
+    model = ScratchRNN(11, 8)
+    before = values(model)
+    with pytest.raises(ValueError, match=f"^lr={lr!r} must be a finite number above 0"):
+        fit(model, loop_batches(), 1, lr=lr, report=silent)
+    assert torch.equal(values(model), before)
+
+
+REFUSED = {
+    "lr": lambda model: {"lr": -1.0},
+    "clip": lambda model: {"lr": 0.5, "clip": 0},
+    "batches": lambda model: {"lr": 0.5, "valid_batches": iter([])},
+    "another model": lambda model: {"optimizer": adam(ScratchRNN(11, 8))},
+    "scheduler": lambda model: {"lr": 0.5, "scheduler": torch.optim.lr_scheduler.StepLR(adam(model), 1)},
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_training_leaves_the_history_alone(case):
+    model = ScratchRNN(11, 8)
+    history = fit(model, loop_batches(), 1, landmarks={"uniform": 11.0}, report=silent)
+    optimizer = history.optimizer
+    with pytest.raises(ValueError):
+        options = REFUSED[case](model)
+        fit(model, loop_batches(), 1, history=history, landmarks={"unigram": 9.0}, report=silent, **options)
+    assert (history.status, history.landmarks, len(history)) == ("finished", {"uniform": 11.0}, 1)
+    assert history.optimizer is optimizer and [group["lr"] for group in optimizer.param_groups] == [1.0]
+
+
+def test_another_error_is_passed_on_and_the_history_says_failed():
+    def sample():
+        raise OSError("no text today")
+
+    history = History()
+    with pytest.raises(OSError, match="no text today"):
+        fit(ScratchRNN(11, 8), loop_batches(), 2, sample=sample, sample_every=1, history=history, report=silent)
+    assert (history.status, len(history)) == ("failed", 1)
 
 
 def test_learning_rate_beside_an_optimizer_is_refused():

@@ -72,7 +72,7 @@ def _test_new_state(answer):
         got = answer(*given)
         if not all(torch.equal(one, other) for one, other in zip(given, (I_t, F_t, C_tilde, O_t, C), strict=True)):
             raise Wrong("the tensors that came in have changed: make new ones, without += and *=")
-        if not isinstance(got, tuple) or len(got) != 2:
+        if not isinstance(got, (tuple, list)) or len(got) != 2:
             raise Wrong("return two tensors, the hidden state and the memory cell: H, C")
         new_C = F_t * C + I_t * C_tilde
         new_H = O_t * torch.tanh(new_C)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import random
 
 import torch
 import torch.nn.functional as F
@@ -536,6 +537,7 @@ FEW_SLIPS = {
         lambda texts, labels, new_texts: [not yes for yes in from_few(texts, labels, new_texts)],
         "That is worse than a coin: True means positive",
     ),
+    "the labels of the others": (lambda texts, labels, new_texts: [bool(y) for y in labels], "single words get"),
 }
 
 
@@ -548,6 +550,9 @@ def _few():
     size = min(1000, len(classes[0]) // 2, len(classes[1]) // 2)
     train = [review for group in classes for review in group[:size]]
     valid = [review for group in classes for review in group[-size:]]
+    shuffle = random.Random(0).shuffle  # sorted by class, the place of a review would give its label away
+    shuffle(train)
+    shuffle(valid)
     texts, labels, new_texts = [r.text for r in train], [r.label for r in train], [r.text for r in valid]
     single = baselines.tfidf_regression().fit(texts, labels).decision_function(new_texts) > 0
     return texts, labels, new_texts, [bool(r.label) for r in valid], single.tolist()
