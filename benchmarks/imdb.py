@@ -236,7 +236,7 @@ def classic(halves):
         if done == steps:
             break
     minutes = (time.process_time() - started) / steps * len(batches) / 60
-    yield {"run": "in both directions, packed, one epoch (from four batches)", "minutes": round(minutes, 1)}
+    yield {"run": "classic both ways, packed, one epoch (reckoned)", "minutes": round(minutes, 1)}
 
 
 def best(halves):
