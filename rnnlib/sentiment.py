@@ -222,6 +222,7 @@ def new_classifier(vocab_size, num_hiddens=64, embed_size=100, drop_words=0.1, *
     nn.init.normal_(embedding.weight, std=0.1)
     layer = models.BothWays(nn.LSTM, embed_size, num_hiddens)
     for direction in (layer.ahead, layer.back):
+        # PyTorch adds two biases; the other one stays near 0, so that the forget gates start near sigmoid(1).
         nn.init.ones_(direction.bias_ih_l0.data[num_hiddens : 2 * num_hiddens])
     return models.SentimentClassifier(nn.Sequential(models.DropWords(drop_words), embedding), layer, **options)
 
