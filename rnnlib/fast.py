@@ -14,18 +14,19 @@ class FastRecurrence(torch.autograd.Function):
     The loops hold nothing but the products with W_hh, which must wait for each other. All else is done for all steps at
     once: the input's product with W_xh, which picks a row of it for each token; the read-out; and for each weight one
     product of stacked time steps. The tanh is written as tanh(z) = 2 sigmoid(2 z) - 1, because PyTorch computes a
-    sigmoid several times as fast; its error is that of a number near 1, also where tanh(z) is small.
+    sigmoid several times as fast; its error is that of a number near 1, also where tanh(z) is small. The loop keeps the
+    sigmoids S, with H = 2 S - 1: then 2 (X W_xh + H W_hh + b_h) = 2 (X W_xh + b_h - column sums of W_hh) + 4 S W_hh.
     """
 
     @staticmethod
     def forward(ctx, ids, H, W_xh, W_hh, b_h, W_hq, b_q):
         """Read ids (T, N), time first, from the state H; return logits (T * N, V) and the last state (N, H)."""
         states = H.new_empty(len(ids) + 1, *H.shape)  # (T + 1, N, H)
-        states[0], inputs = H, states[1:].flatten(0, 1)  # (N, H), (T * N, H)
-        torch.index_select(W_xh + b_h, 0, ids.flatten(), out=inputs)
-        for before, after in itertools.pairwise(states):  # (N, H) each
-            after.addmm_(before, W_hh, beta=2, alpha=2)  # 2 (after + before W_hh)
-            after.sigmoid_().mul_(2).sub_(1)  # tanh of half of it
+        states[0], inputs = (1 + H) / 2, states[1:].flatten(0, 1)  # (N, H), (T * N, H)
+        torch.index_select(2 * (W_xh + b_h - W_hh.sum(0)), 0, ids.flatten(), out=inputs)
+        for before, after in itertools.pairwise(states):  # (N, H) each: sigmoids S
+            after.addmm_(before, W_hh, alpha=4).sigmoid_()
+        states.mul_(2).sub_(1)  # H = 2 S - 1
         ctx.save_for_backward(ids, states, W_xh, W_hh, W_hq)
         return inputs @ W_hq + b_q, states[-1].clone()
 
