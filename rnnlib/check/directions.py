@@ -445,12 +445,8 @@ def _expect_dependencies(answer, read, X, right, name):
     if name == "the last feature":
         slips.append((nothing, "finds no dependence: change all the numbers of an input, not only some"))
     if name == "whole numbers":
-        slips.append(
-            (
-                nothing,
-                "finds nothing, since a staircase has slope 0: do without derivatives, change inputs by 1 or more",
-            )
-        )
+        flat = "finds nothing, since a staircase has slope 0: do without derivatives, change inputs by 1 or more"
+        slips.append((nothing, flat))
     all_at_once = torch.ones_like(right).bool()
     slips.append((all_at_once, "says that everything depends on everything: change one time step at a time"))
     expect_close(got, right, f"the matrix of {name}", slips)

@@ -24,9 +24,9 @@ from torch.utils.backend_registration import _DummyBackendModule, _setup_private
 
 DEVICE = torch.device("privateuseone:0")  # which is called pretend:0 once it is installed
 RECURRENT = ("rnn_tanh", "rnn_relu", "lstm", "gru")
-# Operations that take some tensors from the CPU: copies, indices, and the lengths of rows.
-MIXED = {"_to_copy", "copy_", "_copy_from", "index", "index_put_", "_index_put_impl_", "_pack_padded_sequence"}
-MIXED |= {"_pack_padded_sequence_backward", "_pad_packed_sequence"}
+COPYING = {"_to_copy", "copy_", "_copy_from"}
+INDEXING = {"index", "index_put_", "_index_put_impl_"}  # a GPU takes indices from the CPU, not vice versa
+PACKING = {"_pack_padded_sequence", "_pack_padded_sequence_backward", "_pad_packed_sequence"}  # lengths are on the CPU
 own = torch.Generator().manual_seed(1)  # the device's stream of random numbers
 operations = torch.library.Library("aten", "IMPL")  # what is registered with a library lives as long as it does
 all_others = torch.library.Library("_", "IMPL")
@@ -84,10 +84,10 @@ def is_pretend(device):
 def check_devices(name, args, tensors):
     """Refuse what a GPU would: tensors of two devices, but for numbers without a dimension and for indices."""
     here, elsewhere = [t for t in tensors if on_device(t)], [t for t in tensors if not on_device(t) and t.dim() > 0]
-    if name.startswith(("index", "_index_put")) and name in MIXED:  # a GPU takes indices from the CPU, not vice versa
+    if name in INDEXING:
         values = args[2:3] if "put" in name else ()
         elsewhere = [t for t in (args[0], *values) if not on_device(t) and t.dim() > 0]
-    elif name in MIXED:
+    elif name in COPYING | PACKING:
         elsewhere = []
     if here and elsewhere:
         places = ", ".join(f"{tuple(t.shape)} on {t.device}" for t in tensors)
