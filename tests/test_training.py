@@ -281,7 +281,7 @@ def test_a_step_is_at_most_the_clip_long():
 def corpus_of_ten_thousand_characters():
     """Return ids and vocabulary of The Time Machine if it is here, else of the course's story; downloads nothing."""
     if data.where()["time_machine"].startswith("http"):
-        raw = (resources.files("rnnlib.corpora") / "the_tide_mill.txt").read_text(encoding="utf-8")
+        raw = (resources.files("rnnlib.data.standins") / "the_tide_mill.txt").read_text(encoding="utf-8")
     else:
         raw = data.load_text("time_machine")
     tokens = text.tokenize(text.clean(raw))[:10_000]

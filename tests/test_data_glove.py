@@ -10,7 +10,8 @@ import pytest
 import torch
 from local_server import HTML, listing, put, sha256
 
-from rnnlib import data, glove, places
+from rnnlib import data
+from rnnlib.data import glove, places
 
 KNOWN = ["the", "film", "…"]
 ROWS = np.arange(150, dtype=np.float32).reshape(3, 50) / 8 - 9  # exact in half precision

@@ -20,8 +20,9 @@ import pooch
 import pytest
 from local_server import HTML, Handler, listing, put, sha256
 
-from rnnlib import data, imdb, places
-from rnnlib.imdb import Review
+from rnnlib import data
+from rnnlib.data import imdb, places
+from rnnlib.data.imdb import Review
 
 HELD_BACK_FROM = 8
 
@@ -152,9 +153,9 @@ def wheel(places_of, tmp_path, monkeypatch):
     monkeypatch.setattr(imdb, "WHEEL_SHA256", sha256(path.read_bytes()))
     in_order = sorted(TRAIN, key=lambda review: (review.label, review.text))
     ids = array("H", [int(r.id[4]) << 2 | (r.rating - (7 if r.label else 1)) for r in in_order])
-    corpora = put(tmp_path / "corpora", ids.tobytes(), "imdb_ids.bin").parent
-    put(corpora, resources.files("rnnlib.corpora").joinpath("reviews.jsonl").read_bytes(), "reviews.jsonl")
-    monkeypatch.setattr(imdb.resources, "files", lambda package: corpora)
+    standins = put(tmp_path / "standins", ids.tobytes(), "imdb_ids.bin").parent
+    put(standins, resources.files("rnnlib.data.standins").joinpath("reviews.jsonl").read_bytes(), "reviews.jsonl")
+    monkeypatch.setattr(imdb.resources, "files", lambda package: standins)
     return path
 
 

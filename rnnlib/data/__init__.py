@@ -1,0 +1,33 @@
+"""The data of the course: the texts, the film reviews of chapter 7 and its word vectors.
+
+Each is looked for in one place after the other, and verified wherever it is found:
+
+- `texts`: *The Time Machine* and Shakespeare
+- `imdb`: the film reviews
+- `glove`: the word vectors
+- `places`: the places, such as the folder `$RNNLIB_DATA` and the cache, and the search through them
+- `standins`: a story and reviews written for this course, for when nothing can be had
+"""
+
+from rnnlib.data import imdb, texts
+from rnnlib.data.glove import load_glove
+from rnnlib.data.imdb import load_imdb
+from rnnlib.data.texts import CORPORA, load_text
+
+__all__ = ["CORPORA", "load_glove", "load_imdb", "load_text", "prefetch", "where"]
+
+
+def where() -> dict[str, str]:
+    """Return for each text and each half of the reviews the file that would be read now, or its address on the web.
+
+    Downloads, changes and prints nothing. The texts are verified; the reviews, which would take seconds, are verified
+    when they are loaded.
+    """
+    return texts.where() | imdb.where()
+
+
+def prefetch() -> None:
+    """Fetch every corpus that is not here yet, one line for each. `python -m rnnlib.data` does it before a class."""
+    for name in texts.CORPORA:
+        load_text(name)
+    imdb.prefetch()
