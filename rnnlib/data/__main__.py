@@ -1,6 +1,11 @@
-"""Fetch the corpora before a class: `python -m rnnlib.data`."""
+"""Fetch the corpora before a class: `python -m rnnlib.data`, or some: `python -m rnnlib.data shakespeare imdb`."""
+
+import sys
 
 from rnnlib import data
 
 if __name__ == "__main__":
-    data.prefetch()
+    try:
+        data.prefetch(*sys.argv[1:])
+    except ValueError as error:
+        sys.exit(str(error))
