@@ -23,7 +23,8 @@ def where() -> dict[str, str]:
     """Return for each text and each half of the reviews the file that would be read now, or its address on the web.
 
     Downloads, changes and prints nothing. The texts are verified; the reviews, which would take seconds, are verified
-    when they are loaded.
+    when they are loaded. The original dataset of reviews in `$RNNLIB_DATA`, archive or folder, is no such file: once
+    loaded, its halves are in the cache.
     """
     return texts.where() | imdb.where()
 
