@@ -382,11 +382,11 @@ def _small_model():
 
     def step(token, state):
         read.append(int(token))
-        X = torch.nn.functional.one_hot(torch.tensor([[token]]), 7).float()  # (T, N, V) = (1, 1, 7)
+        X = torch.nn.functional.one_hot(torch.tensor([[token]]), 7).to(params[0].dtype)  # (T, N, V) = (1, 1, 7)
         logits, state = rnn(X, state, params)
         return logits[0], state
 
-    return step, torch.zeros(1, 6), read
+    return step, torch.zeros(1, 6, dtype=params[0].dtype), read
 
 
 def _feeds_window_again(step, state, prefix, num_tokens):
