@@ -356,7 +356,7 @@ def _layers():
 
 
 OTHER_GATES = ((0, "input gate"), (2, "candidate"), (3, "output gate"))
-NO_GRAD = "a parameter that learns can't be written into just like that: do it inside `with torch.no_grad():`"
+NO_GRAD = "a parameter that learns can't be written into just like that: do it under torch.no_grad()"
 
 
 def _test_set_half_lives(answer):

@@ -325,7 +325,7 @@ SET_HALF_LIVES = {
     "reversed": (set_by(lambda steps: biases_for(steps).flip(0)), "the units in reverse order"),
     "all of bias_hh cleared": (clear_all_of_bias_hh, "which should stay as it was"),
     "weights": (set_weights_too, "only biases should"),
-    "without no_grad": (set_with_gradient, "do it inside `with torch.no_grad():`"),
+    "without no_grad": (set_with_gradient, "do it under torch.no_grad()"),
     "nothing": (lambda lstm, steps: None, "has not been set at all in l0"),
 }
 
