@@ -294,3 +294,30 @@ def test_progress_follows_the_newest_verdict(capsys):
     assert capsys.readouterr().out.startswith(f"0 of {total} solved\n")
     with pytest.raises(ValueError, match="has no exercises"):
         check.progress(0)
+
+
+def finished_below(x):
+    raise NotImplementedError
+    return x / 2
+
+
+def test_a_refusal_that_was_left_in_is_not_an_untouched_stub():
+    exercise = check.Exercise("halve", 1, 1, test=lambda f: f(4.0), solution=halve)
+    assert "a `raise NotImplementedError` is still in your function" in exercise.verdict(finished_below)
+
+
+@pytest.mark.parametrize("name", ["an LSTM", "a GRU", "an RNN", "an ndarray", "a uint8", "an int", "a Tensor"])
+def test_articles_are_as_spoken(name):
+    assert check.frame.with_article(name.split()[1]) == name
+
+
+FAST = [exercise for exercise in QUICK if exercise.chapter <= 3]
+
+
+@pytest.mark.parametrize("exercise", FAST, ids=[exercise.name for exercise in FAST])
+def test_solutions_pass_in_double_precision(exercise):
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert exercise.verdict(exercise.solution).startswith("Right:")
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -5,15 +5,20 @@ import contextlib
 import functools
 import inspect
 import math
+import numbers
+import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from rnnlib import data, text
 
+SINGLE = 1e-4  # the tolerance for what may have been computed in float32
 NEWEST = {}  # the newest verdict on each exercise that this kernel has checked, by name
 
 
@@ -79,7 +84,9 @@ class Exercise:
             return f"Not yet: {slip}"
         except (Exception, SystemExit) as error:  # whatever a learner's code may raise
             if isinstance(error, NotImplementedError) and not error.args:  # PyTorch's own come with a message
-                return f"{self.name}: not started yet."
+                if _is_untouched(answer):
+                    return f"{self.name}: not started yet."
+                return "Not yet: a `raise NotImplementedError` is still in your function, and it ends there: delete it"
             return f"Not yet: {_describe(error, answer)}"
         finally:
             torch.random.set_rng_state(state)
@@ -99,6 +106,21 @@ class Exercise:
             raise Wrong(f"the function should take {asked}, but it takes {inspect.signature(answer)}") from None
         except ValueError:  # some functions written in C tell no signature
             pass
+
+
+def _is_untouched(answer):
+    """Return whether nothing stands in a function but the refusal (or if its source can't be read)."""
+    try:
+        (function,) = ast.parse(textwrap.dedent(inspect.getsource(answer))).body
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return True
+    body = getattr(function, "body", ())
+    own = [node for node in body if not isinstance(node, (ast.Pass, ast.Raise)) and not _is_text(node)]
+    return not own
+
+
+def _is_text(node):
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def expect_shape(got, shape, what="the result"):
@@ -142,24 +164,102 @@ def expect_close(got, expected, what="the result", slips=(), tolerance=1e-6):
     """
     expect_something(got)
     expected = torch.as_tensor(expected)
+    tolerance = _tolerance_for(got, tolerance)
     try:
         got = torch.as_tensor(got)
     except (TypeError, ValueError, RuntimeError):
         raise Wrong(f"{what} should be {_short(expected)}, but {kind(got)} came") from None
     if got.is_complex():
         raise Wrong(f"{what} should be real, but complex numbers came")
+    if not expected.is_floating_point():
+        tolerance = 0.0
     if got.shape == expected.shape and _close(got, expected, tolerance):
         return
-    for numbers, sentence in slips:
-        numbers = torch.as_tensor(numbers)
-        if got.shape == numbers.shape and _close(got, numbers, tolerance):
+    for values, sentence in slips:
+        values = torch.as_tensor(values)
+        if got.shape == values.shape and _close(got, values, tolerance):
             raise Wrong(f"{what} {sentence}")
-    if _short(got) == _short(expected):  # they differ further on, or by little
+    if got.shape == expected.shape and _short(got) == _short(expected):  # they differ further on, or by little
         place = (~_near(got, expected, tolerance)).nonzero()[0].tolist()
         where = f" at {place}" if place else ""
         right, came = (tensor[tuple(place)].item() for tensor in (expected, got))
         raise Wrong(f"{what} should be {right:.8g}{where}, but {came:.8g} came")
     raise Wrong(f"{what} should be {_short(expected)}, but {_short(got)} came")
+
+
+def _tolerance_for(got, tolerance):
+    """Return what fits the digits that came: a result that may have been computed in float32 has seven."""
+    exact = getattr(got, "dtype", None) in (torch.float64, np.dtype("float64")) and not isinstance(got, float)
+    return tolerance if exact else max(tolerance, SINGLE)
+
+
+def expect_count(got, what):
+    """Return a whole number as an int, NumPy's too, or raise :class:`Wrong` if something else came."""
+    expect_something(got)
+    if isinstance(got, numbers.Integral) and not isinstance(got, bool):
+        return int(got)
+    if isinstance(got, torch.Tensor):
+        raise Wrong(f"{what} should be an int, but a tensor came: int(…) or .item() makes a number of it")
+    if isinstance(got, float) and not got.is_integer():
+        raise Wrong(f"{what} should be an int, but {got!r} came: // divides whole numbers and rounds down")
+    if isinstance(got, float):
+        raise Wrong(f"{what} should be an int, but the float {got!r} came: int(…) makes one of it")
+    raise Wrong(f"{what} should be an int, but {kind(got)} came")
+
+
+def expect_truth(got, what):
+    """Return True or False, NumPy's too, as a bool, or raise :class:`Wrong` if something else came."""
+    expect_something(got)
+    if isinstance(got, (bool, np.bool_)):
+        return bool(got)
+    remedy = "; bool(…) makes one of a tensor" if isinstance(got, torch.Tensor) else ""
+    raise Wrong(f"{what} should be True or False, but {kind(got)} came{remedy}")
+
+
+def slip_in_all(got, cases, slips):
+    """Return the sentence of the first slip that gives what came in every case, or None.
+
+    Args:
+        got: the answers, one for each case.
+        cases: the arguments, a tuple for each case.
+        slips: pairs of a wrong function and the sentence that names its slip.
+    """
+    return next((sentence for slip, sentence in slips if got == [slip(*case) for case in cases]), None)
+
+
+def traced(answer, *arguments):
+    """Call an answer; return how many lines of its own ran, those of its loops each time, and all code that ran."""
+    file = getattr(getattr(inspect.unwrap(answer), "__code__", None), "co_filename", None)
+    lines, called = 0, set()
+
+    def trace(frame, event, argument):
+        nonlocal lines
+        called.add(frame.f_code)
+        if frame.f_code.co_filename != file:
+            return None
+        lines += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        answer(*arguments)
+    finally:
+        sys.settrace(before)
+    return lines, called
+
+
+def expect_no_loop(answer, short, long):
+    """Raise :class:`Wrong` if an answer takes more of its own steps for long arguments than for short ones."""
+    steps = [traced(answer, *arguments)[0] for arguments in (short, long)]
+    if steps[1] > steps[0] + 20:
+        raise Wrong("the numbers are right, but they are computed in a loop: the tensors can do it without")
+
+
+def expect_not_called(answer, arguments, codes, sentence):
+    """Raise :class:`Wrong` with this sentence if an answer calls one of these functions."""
+    if traced(answer, *arguments)[1] & {function.__code__ for function in codes}:
+        raise Wrong(sentence)
 
 
 def expect_something(got):
@@ -197,8 +297,14 @@ def kind(value):
     """Name what came, with its article, in a word or two."""
     if isinstance(value, (tuple, list)):
         return f"a {type(value).__name__} of {len(value)}"
-    name = type(value).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+    return with_article(type(value).__name__)
+
+
+def with_article(name):
+    """Put *a* or *an* before a name, as it is spoken: an LSTM, an ndarray, a uint8."""
+    spelt = name == "ndarray" or name[:2].isupper()  # letter by letter
+    vowels = "aefhilmnorsx" if spelt else "aeio"
+    return f"{'an' if name[0].lower() in vowels else 'a'} {name}"
 
 
 def _describe(error, answer):

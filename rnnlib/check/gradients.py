@@ -3,7 +3,16 @@
 import torch
 import torch.nn.functional as F
 
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape, expect_something, kind, within
+from rnnlib.check.frame import (
+    Exercise,
+    Wrong,
+    expect_close,
+    expect_shape,
+    expect_something,
+    expect_truth,
+    slip_in_all,
+    within,
+)
 from rnnlib.gradients import gaussian_matrix, jacobian_products, orthogonal_matrix
 from rnnlib.scratch import ScratchRNN, clip_gradients, detach
 
@@ -140,6 +149,14 @@ def _at_most(W_hh, max_slope):
     return bool(torch.linalg.matrix_norm(W_hh, 2) * max_slope <= 1)
 
 
+def _by_smallest(W_hh, max_slope):
+    return bool(torch.linalg.svdvals(W_hh).min() * max_slope < 1)
+
+
+def _divided_by_slope(W_hh, max_slope):
+    return bool(torch.linalg.matrix_norm(W_hh, 2) / max_slope < 1)
+
+
 def _explodes(W_hh, max_slope):
     return bool(torch.linalg.matrix_norm(W_hh, 2) * max_slope > 1)
 
@@ -154,6 +171,15 @@ VANISH_SLIPS = {
         _by_frobenius,
         "goes by a norm that is larger than the largest singular value, such as Frobenius': it misses gradients that "
         "vanish",
+    ),
+    "smallest singular value": (
+        _by_smallest,
+        "goes by the smallest singular value: that is the least that a step can shrink a gradient to, and the largest "
+        "bounds it",
+    ),
+    "divided by the slope": (
+        _divided_by_slope,
+        "divides by the slope: a step multiplies a gradient by the matrix and by the slope",
     ),
     "no slope": (
         _without_slope,
@@ -170,13 +196,12 @@ def _test_surely_vanishes(answer):
     shift = rotation.T @ torch.diag(torch.ones(5, dtype=torch.float64), 1) @ rotation
     cases = ((0.9 * rotation, 1.0), (2 * shift, 1.0), (3 * rotation, 0.25), (5 * rotation, 0.25), (1.5 * shift, 0.9))
     cases += ((0.3 * rotation, 1.0), (torch.eye(6, dtype=torch.float64), 1.0))
-    got = [answer(W_hh.clone(), max_slope) for W_hh, max_slope in cases]
-    expect_something(got[0])
-    if not all(isinstance(verdict, bool) for verdict in got):
-        raise Wrong(f"the result should be True or False, but {kind(got[0])} came; bool(…) makes one of a tensor")
-    for slip, sentence in VANISH_SLIPS.values():
-        if got == [slip(*case) for case in cases]:
-            raise Wrong(f"the answer {sentence}")
+    stretch = torch.diag(torch.tensor([2.0, 0.5, 0.5, 0.5, 0.5, 0.5], dtype=torch.float64))
+    cases += ((rotation.T @ stretch @ rotation, 1.0), (0.5 * rotation, 0.25))
+    got = [expect_truth(answer(W_hh.clone(), max_slope), "the result") for W_hh, max_slope in cases]
+    sentence = slip_in_all(got, cases, VANISH_SLIPS.values())
+    if sentence:
+        raise Wrong(f"the answer {sentence}")
     for verdict, (W_hh, max_slope) in zip(got, cases, strict=True):
         if verdict != surely_vanishes(W_hh, max_slope):
             radius, sigma = torch.linalg.eigvals(W_hh).abs().max(), torch.linalg.matrix_norm(W_hh, 2)
@@ -222,6 +247,14 @@ def _recursion(dH_out, states, W_hh, slope=lambda states: 1 - states[1:] ** 2, b
     return D
 
 
+def _slope_on_one(dH_out, states, W_hh, on_output):
+    slopes, D, dH = 1 - states[1:] ** 2, torch.zeros_like(dH_out), torch.zeros_like(dH_out[0])
+    for t in reversed(range(len(dH_out))):
+        D[t] = dH_out[t] * slopes[t] + dH if on_output else dH_out[t] + dH * slopes[t]
+        dH = D[t] @ W_hh.T
+    return D
+
+
 def _last_only(dH_out, states, W_hh):
     only = torch.zeros_like(dH_out)
     only[-1] = dH_out[-1]
@@ -240,6 +273,14 @@ RECURSION_SLIPS = {
     "no tanh'": (
         lambda d, h, W: _recursion(d, h, W, slope=lambda h: torch.ones_like(h[1:])),
         "lacks the slope of the tanh, 1 - h²",
+    ),
+    "slope on the output alone": (
+        lambda d, h, W: _slope_on_one(d, h, W, on_output=True),
+        "multiplies only dH_out[t] by the slope: what comes back from the future goes through the tanh of step t too",
+    ),
+    "slope on the future alone": (
+        lambda d, h, W: _slope_on_one(d, h, W, on_output=False),
+        "multiplies only what comes from the future by the slope: dH_out[t] goes through the tanh of step t too",
     ),
     "slope of the state before": (
         lambda d, h, W: _recursion(d, h, W, slope=lambda h: 1 - h[:-1] ** 2),
@@ -355,6 +396,26 @@ def _loss_on_its_graph(model, X, Y, state, optimizer, theta):
     return loss, training_step(model, X, Y, state, optimizer, theta)[1]
 
 
+def _clipping(clip):
+    """Return a training step that clips in its own way."""
+
+    def step(model, X, Y, state, optimizer, theta):
+        logits, state = model(X, detach(state))
+        loss = F.cross_entropy(logits, Y.T.reshape(-1))
+        optimizer.zero_grad()
+        loss.backward()
+        clip(list(model.parameters()), theta)
+        optimizer.step()
+        return float(loss.detach()), state
+
+    return step
+
+
+def _clip_each(parameters, theta):
+    for p in parameters:
+        clip_gradients([p], theta)
+
+
 STEP_HABITS = {
     "loss on its graph": (
         _loss_on_its_graph,
@@ -376,6 +437,18 @@ STEP_SLIPS = {
         "steps with gradients that are not clipped: clip after backward, which computes them, and before the step",
     ),
     "clip last": (_in_order("clear", "backward", "step", "clip"), "clips after the optimizer has already stepped"),
+    "clipped per tensor": (
+        _clipping(_clip_each),
+        "clips each parameter's gradient by its own norm: clip them all together, by one norm",
+    ),
+    "clipped by value": (
+        _clipping(torch.nn.utils.clip_grad_value_),
+        "cuts off every number of the gradients by itself: clip all of them together, by one norm",
+    ),
+    "θ ignored": (
+        _clipping(lambda parameters, theta: clip_gradients(parameters, 1.0)),
+        "clips at 1, not at the theta that it was given",
+    ),
     "never cleared": (
         _in_order("backward", "clip", "step"),
         "adds up the gradients of all minibatches: clear the old ones in every step",
@@ -399,7 +472,7 @@ def _trace(step):
         X, Y = ids[:, start : start + 4], ids[:, start + 1 : start + 5]
         result = step(model, X, Y, state, optimizer, 0.05)
         expect_something(result)
-        if not isinstance(result, tuple) or len(result) != 2:
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
             raise Wrong("the result should be the loss and the state, in this order")
         loss, state = result
         expect_shape(state, (2, 6), "the state")

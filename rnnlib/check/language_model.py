@@ -4,10 +4,20 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rnnlib import text
-from rnnlib.check.frame import Exercise, Wrong, corpus, expect_close, expect_shape, expect_something, kind, within
+from rnnlib.check.frame import (
+    Exercise,
+    Wrong,
+    corpus,
+    expect_close,
+    expect_count,
+    expect_shape,
+    expect_something,
+    kind,
+    within,
+)
 from rnnlib.ngrams import NGram, geometric_mean_of_inverses
 from rnnlib.scratch import ScratchRNN, rnn, rnn_params
 from rnnlib.training import perplexity, train_epoch
@@ -64,17 +74,17 @@ def one_step(X, H, W, b_h):
     return torch.tanh(torch.cat([X, H], dim=1) @ W + b_h)
 
 
-class _Products(TorchFunctionMode):
-    """Count the matrix products."""
+class _Products(TorchDispatchMode):
+    """Count the matrix products that are computed, however they are written."""
 
-    names = frozenset({"matmul", "__matmul__", "__rmatmul__", "mm", "addmm", "linear", "einsum"})
+    names = frozenset({"mm", "addmm", "bmm", "baddbmm", "mv", "addmv", "dot"})
 
     def __init__(self):
         super().__init__()
         self.count = 0
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        self.count += getattr(func, "__name__", "") in self.names
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.overloadpacket.__name__ in self.names
         return func(*args, **(kwargs or {}))
 
 
@@ -122,6 +132,12 @@ ONE_STEP = Exercise(
         "two products": (
             lambda X, H, W, b_h: torch.tanh(X @ W[: X.shape[1]] + H @ W[X.shape[1] :] + b_h),
             "it took 2 matrix products",
+        ),
+        "two tensordots": (
+            lambda X, H, W, b_h: torch.tanh(
+                torch.tensordot(X, W[: X.shape[1]], 1) + torch.tensordot(H, W[X.shape[1] :], 1) + b_h
+            ),
+            "but it took 2",
         ),
     },
     hints=(
@@ -366,11 +382,11 @@ def _small_model():
 
     def step(token, state):
         read.append(int(token))
-        X = torch.nn.functional.one_hot(torch.tensor([[token]]), 7).float()  # (T, N, V) = (1, 1, 7)
+        X = torch.nn.functional.one_hot(torch.tensor([[token]]), 7).to(params[0].dtype)  # (T, N, V) = (1, 1, 7)
         logits, state = rnn(X, state, params)
         return logits[0], state
 
-    return step, torch.zeros(1, 6), read
+    return step, torch.zeros(1, 6, dtype=params[0].dtype), read
 
 
 def _feeds_window_again(step, state, prefix, num_tokens):
@@ -420,6 +436,12 @@ def _one_logit(step, state, prefix, num_tokens):
     return continue_greedily(last_of, state, prefix, num_tokens)
 
 
+def _into_the_prefix(step, state, prefix, num_tokens):
+    start = len(prefix)
+    prefix += continue_greedily(step, state, prefix, num_tokens)
+    return prefix[start:]
+
+
 _KNOWN_SLIPS = {
     "feeds the window again": (_feeds_window_again, "the prefix was read again and again: each token is read once"),
     "no warm-up": (_no_warm_up, "only the last token of the prefix was read: warm the state up with all of it"),
@@ -434,10 +456,20 @@ _KNOWN_SLIPS = {
 def _test_continue_greedily(answer):
     for prefix, n in (([1, 2, 3], 4), ([6], 9), ([0, 5], 6)):
         step, state, read = _small_model()
-        got = answer(step, state, list(prefix), n)
+        given = list(prefix)
+        got = answer(step, state, given, n)
         case = f"for the prefix {prefix} and num_tokens={n}"
-        if not isinstance(got, list):
-            raise Wrong(f"a list of {n} token ids should come back, but a {type(got).__name__} came")
+        if not isinstance(got, (list, tuple)):
+            expect_something(got)
+            raise Wrong(f"a list of {n} token ids should come back, but {kind(got)} came")
+        strange = next((token for token in got if isinstance(token, torch.Tensor)), None)
+        if strange is not None:
+            raise Wrong("the list should hold token ids, but it holds tensors: int(…) or .item() makes a number of one")
+        got = [expect_count(token, "a token id") for token in got]
+        if given != prefix:
+            raise Wrong(
+                f"the list `prefix` was changed {case}: it belongs to the caller, so write into a list of your own"
+            )
         right = continue_greedily(*_small_model()[:2], prefix, n)
         if got == prefix + right:
             raise Wrong("the continuation alone should come back, without the prefix")
@@ -465,6 +497,11 @@ CONTINUE_GREEDILY = Exercise(
         "with prefix": (
             lambda step, state, prefix, n: prefix + continue_greedily(step, state, prefix, n),
             "the continuation alone",
+        ),
+        "into the prefix": (_into_the_prefix, "the list `prefix` was changed"),
+        "tensors": (
+            lambda step, state, prefix, n: list(map(torch.tensor, continue_greedily(step, state, prefix, n))),
+            "it holds tensors",
         ),
         "constant": (lambda step, state, prefix, n: [2] * n, "a greedy model writes"),
     },
@@ -556,6 +593,41 @@ SIXTY_SLIPS = {
 }
 
 
+def _expect_language_model(model):
+    """Raise :class:`Wrong` unless a model with parameters reads ids (N, T) and returns logits (T · N, V)."""
+    if next(model.parameters(), None) is None:
+        raise Wrong("your model has no parameters, so nothing of it can have been trained")
+    if not hasattr(model, "begin_state"):
+        raise Wrong(
+            "your model has no begin_state: give it begin_state(batch_size), which returns the state to begin with"
+        )
+    result = model(torch.zeros(2, 3, dtype=torch.long), model.begin_state(2))
+    if not isinstance(result, (tuple, list)) or len(result) != 2:
+        raise Wrong(f"your model should return two things, logits and state, but {kind(result)} came")
+    expect_shape(result[0], (6, 28), "what your model returns as logits of ids (N, T) = (2, 3), which is (T · N, V),")
+
+
+def _logits_with_three_axes(train_ids, valid_ids, vocab_size):
+    class Unflattened(ScratchRNN):
+        def forward(self, ids, state):
+            logits, state = super().forward(ids, state)
+            return logits.reshape(ids.shape[1], ids.shape[0], -1), state
+
+    return Unflattened(vocab_size, 8)
+
+
+def _without_parameters(train_ids, valid_ids, vocab_size):
+    model = _Frequencies(train_ids, vocab_size)
+    model.logits = None
+    return model
+
+
+SIXTY_HABITS = {
+    "three axes": (_logits_with_three_axes, "which is (T · N, V), should have shape (6, 28), but (3, 2, 28) came"),
+    "no parameters": (_without_parameters, "has no parameters"),
+}
+
+
 def _test_sixty_seconds(answer):
     ids = torch.tensor(text.Vocab(corpus())[list(corpus())])
     train_ids, valid_ids, last_ids = ids[:30_000].split(10_000)
@@ -563,6 +635,7 @@ def _test_sixty_seconds(answer):
     if not isinstance(model, torch.nn.Module):
         expect_something(model)
         raise Wrong(f"return the trained model, but {kind(model)} came")
+    _expect_language_model(model)
     reached = perplexity(model, text.sequential_batches(last_ids, 32, 35, offset=0))
     tables = [geometric_mean_of_inverses(p) for p in NGram(train_ids, 6, 28, smoothing=5.0).blends(last_ids)]
     goal = min(tables)
@@ -591,7 +664,7 @@ SIXTY_SECONDS = Exercise(
     test=_test_sixty_seconds,
     solution=sixty_seconds,
     section="Counting, the honest rival",
-    wrong=SIXTY_SLIPS,
+    wrong=SIXTY_SLIPS | SIXTY_HABITS,
     hints=(
         "Begin with the chapter's own network and training; measure valid_ids after every epoch. When is it best?",
         "Eight rows in place of 32 give four times as many steps an epoch, and a learning rate of 1 is too large then.",

@@ -3,11 +3,23 @@
 import collections
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rnnlib.check.frame import Exercise, Wrong, corpus, expect_close, expect_pair, expect_shape, kind, within
+from rnnlib.check.frame import (
+    Exercise,
+    Wrong,
+    corpus,
+    expect_close,
+    expect_pair,
+    expect_shape,
+    expect_something,
+    expect_truth,
+    kind,
+    within,
+)
 from rnnlib.models import ManyToOne
 
 
@@ -55,6 +67,18 @@ def _one_direction(D, H, L, K):
     return _count(D, H, L, 1)
 
 
+def _one_layer(D, H, L, K):
+    return _count(D, H, 1, K)
+
+
+def _no_biases(D, H, L, K):
+    return _count(D, H, L, K, biases=0)
+
+
+def _no_memory(D, H, L, K):
+    return count_layer_parameters(D, H, L, K) - L * K * H * H
+
+
 COUNT_SLIPS = {
     "one bias": (_one_bias, "counts one bias a layer and direction; PyTorch keeps two, bias_ih and bias_hh"),
     "deeper layers read the input": (_same_input, "lets the deeper layers read the input; they read the layer below"),
@@ -63,6 +87,9 @@ COUNT_SLIPS = {
         "lets the deeper layers read one direction; they read both, side by side",
     ),
     "direction forgotten": (_one_direction, "leaves the weights of the other direction out"),
+    "one layer": (_one_layer, "is that of the lowest layer alone"),
+    "no biases": (_no_biases, "leaves the biases out; there are two a layer and direction, bias_ih and bias_hh"),
+    "no memory": (_no_memory, "leaves out weight_hh, (H, H), one a layer and direction"),
 }
 
 
@@ -110,6 +137,22 @@ def _batch_first_index(output, lengths):
     return output[torch.arange(len(lengths)), lengths - 1]
 
 
+def _one_too_early(output, lengths):
+    return output[lengths - 2, torch.arange(len(lengths))]
+
+
+def _first_output(output, lengths):
+    return output[0]
+
+
+def _end_of_the_longest(output, lengths):
+    return output[int(lengths.max()) - 1]
+
+
+def _mean_of_the_real(output, lengths):
+    return torch.stack([output[:length, n].mean(0) for n, length in enumerate(lengths)])
+
+
 def _whole_block(output, lengths):
     return output[lengths - 1]
 
@@ -118,6 +161,13 @@ LAST_SLIPS = {
     "last step": (_last_step, "reads the last step, which is padding for the shorter sequences"),
     "one too far": (_one_too_far, "reads one step too far: a sequence of length 3 ends at step 2"),
     "batch first": (_batch_first_index, "takes the first axis for the sequences; here the first axis is time"),
+    "one too early": (_one_too_early, "reads one step too early: a sequence of length 3 ends at step 2"),
+    "first step": (_first_output, "reads the first step: a sequence of length l ends at step l - 1"),
+    "end of the longest": (
+        _end_of_the_longest,
+        "reads every sequence where the longest one ends: each has an end of its own",
+    ),
+    "mean": (_mean_of_the_real, "is the mean of the real outputs: asked is the last of them"),
 }
 
 
@@ -127,7 +177,12 @@ def _test_last_real_outputs(answer):
     for seed, (num_steps, lengths) in enumerate(cases):
         lengths = torch.tensor(lengths)
         output = _draw(num_steps, len(lengths), 3, seed=seed)  # (T, N, H)
-        got = answer(output.clone(), lengths.clone())
+        try:
+            got = answer(output.clone(), lengths.clone())
+        except IndexError as error:
+            if f"index {num_steps} is out of bounds" in str(error):
+                raise Wrong(f"the last real output {LAST_SLIPS['one too far'][1]} ({error})") from None
+            raise
         expect_shape(got, (len(lengths), 3))
         slips = []
         if seed == 0:
@@ -187,6 +242,15 @@ def _last_lost(ids, num_steps, stride):
     return _windows(ids, num_steps, range(0, len(ids) - num_steps - 1, stride))
 
 
+def _swapped(ids, num_steps, stride):
+    return sliding_windows(ids, num_steps, stride)[::-1]
+
+
+def _next_token_alone(ids, num_steps, stride):
+    X, Y = sliding_windows(ids, num_steps, stride)
+    return X, Y[:, -1]
+
+
 def _window_without_target(ids, num_steps, stride):
     X = ids.unfold(0, num_steps, stride)
     return X, sliding_windows(ids, num_steps, stride)[1]
@@ -204,13 +268,20 @@ WINDOW_SLIPS = {
         _last_lost,
         "lack the last one: a window needs num_steps + 1 tokens, and the last may end with the text",
     ),
+    "swapped": (_swapped, "are the wrong way round: X comes first, and Y is one token later"),
 }
+NO_SUCCESSOR = "a window whose last token has no successor is no window"
 
 
 def _test_sliding_windows(answer):
     for size, num_steps, stride in ((12, 3, 2), (11, 3, 2), (11, 4, 2), (26, 5, 5), (9, 8, 3), (30, 4, 7)):
         ids = torch.arange(size) * 3 % 17
-        got = answer(ids.clone(), num_steps, stride)
+        try:
+            got = answer(ids.clone(), num_steps, stride)
+        except (RuntimeError, ValueError) as error:
+            if "equal size" in str(error) or "of length" in str(error):
+                raise Wrong(f"your windows differ in length, so they can't be stacked: {NO_SUCCESSOR}") from None
+            raise
         expect_pair(got, "X and Y")
         X, Y = sliding_windows(ids, num_steps, stride)
         slips = []
@@ -221,12 +292,12 @@ def _test_sliding_windows(answer):
                 raise Wrong(f"X and Y should have shape (windows, {num_steps}), but {tuple(part.shape)} came")
         if got[0].shape != got[1].shape:
             raise Wrong(
-                f"X and Y should have the same shape, but {tuple(got[0].shape)}, {tuple(got[1].shape)} came: a window "
-                "whose last token has no successor is no window"
+                f"X and Y should have the same shape, but {tuple(got[0].shape)}, {tuple(got[1].shape)} came: "
+                f"{NO_SUCCESSOR}"
             )
         what = f"the windows of {num_steps} with stride {stride} in {size} tokens"
         pair = torch.stack(tuple(got))
-        if not any(torch.equal(pair, known) for known, _ in slips):
+        if not any(pair.shape == known.shape and (pair == known).all() for known, _ in slips):
             expect_close(got[0], X, f"X, {what},")
             expect_close(got[1], Y, f"Y, {what},")
         expect_close(pair, torch.stack((X, Y)), what, slips)
@@ -239,7 +310,11 @@ SLIDING_WINDOWS = Exercise(
     test=_test_sliding_windows,
     solution=sliding_windows,
     section="Windows that slide",
-    wrong=WINDOW_SLIPS | {"a window too many": (_window_without_target, "has no successor is no window")},
+    wrong=WINDOW_SLIPS
+    | {
+        "a window too many": (_window_without_target, "has no successor is no window"),
+        "next token alone": (_next_token_alone, "X and Y should have shape (windows, 3), but (5,) came"),
+    },
     hints=(
         "A window of inputs and its targets together are num_steps + 1 tokens in a row.",
         "ids.unfold(0, size, step) gives all slices of this size, each beginning a step after the one before.",
@@ -294,13 +369,26 @@ def _handed_up(layers, X, dropout):
     return X, torch.cat(ends)
 
 
-def _thinned(layers, X, dropout):
-    """Scale all outputs down in place of dropping some."""
-    ends = []
-    for level, layer in enumerate(layers):
-        X, H = layer(X * (1 - dropout) if level else X)
-        ends.append(H)
-    return X, torch.cat(ends)
+def _stack_with(drop):
+    """Return an answer that stacks rightly, but drops by another rule."""
+
+    def answer(layers, X, dropout):
+        ends = []
+        for level, layer in enumerate(layers):
+            X, H = layer(drop(X, dropout) if level else X)
+            ends.append(H)
+        return X, torch.cat(ends)
+
+    return answer
+
+
+def _alike_along(axis):
+    """Return a dropout whose mask repeats itself along an axis: 0 time, 1 the sequences, 2 the features."""
+
+    def drop(X, dropout):
+        return X * F.dropout(torch.ones_like(X.select(axis, 0)), dropout).unsqueeze(axis)
+
+    return _stack_with(drop)
 
 
 STACK_SLIPS = {
@@ -309,6 +397,10 @@ STACK_SLIPS = {
     "state handed up": (
         _handed_up,
         "start a layer from the last state of the one below: each layer starts from zeros, only outputs go up",
+    ),
+    "share that stays": (
+        _stack_with(lambda X, dropout: F.dropout(X, 1 - dropout)),
+        "lose all that goes up: dropout is the share that is dropped, not the one that stays",
     ),
 }
 DROPOUT_SLIPS = {
@@ -326,6 +418,53 @@ DROPOUT_SLIPS = {
     ),
 }
 NOT_RANDOM = "the layer above should read each number either doubled or as 0, at random, for dropout=0.5; it did not"
+MASK_SLIPS = {
+    "unscaled": (
+        _stack_with(lambda X, dropout: X * (torch.rand_like(X) >= dropout)),
+        "the layer above should read what is kept divided by 1 - dropout: what is dropped is made up for",
+    ),
+    "one mask for all steps": (
+        _alike_along(0),
+        "the layer above should lose other numbers at every step: here one mask serves all steps",
+    ),
+    "one mask for all sequences": (
+        _alike_along(1),
+        "the layer above should lose other numbers of every sequence: here one mask serves the whole minibatch",
+    ),
+    "whole steps": (
+        _alike_along(2),
+        "the layer above should lose single numbers: here a step is dropped as a whole or not at all",
+    ),
+}
+
+
+def _expect_independent_drops(answer):
+    """Raise :class:`Wrong` unless, for dropout=0.5, each number that goes up is doubled or 0, whatever the others.
+
+    The upper layer has weights from which its output tells what it read, so that no particular way of calling it
+    is asked for.
+    """
+    below, above = (_seeded(lambda: nn.RNN(3, 3), seed) for seed in (1, 2))
+    for parameter in above.parameters():
+        parameter.zero_()
+    above.weight_ih_l0.copy_(0.5 * torch.eye(3))
+    X = _draw(20, 4, 3)
+    output = answer([below, above], X.clone(), 0.5)[0]  # tanh(0.5 * what was read)
+    read = 2 * torch.atanh(output.detach())  # (T, N, H)
+    kept = read.abs() > 1e-4
+
+    def is_scaled(factor):
+        return torch.allclose(read[kept], factor * below(X)[0][kept].to(read.dtype), atol=1e-4, rtol=1e-3)
+
+    if not 0.2 < kept.double().mean() < 0.8:
+        raise Wrong(NOT_RANDOM)
+    if is_scaled(1.0):
+        raise Wrong(MASK_SLIPS["unscaled"][1])
+    if not is_scaled(2.0):
+        raise Wrong(NOT_RANDOM)
+    for axis, slip in enumerate(("one mask for all steps", "one mask for all sequences", "whole steps")):
+        if (kept == kept.narrow(axis, 0, 1)).all():
+            raise Wrong(MASK_SLIPS[slip][1])
 
 
 @torch.no_grad()
@@ -343,14 +482,7 @@ def _test_stack_layers(answer):
             slips = [(torch.cat(slip(layers, X, dropout)), sentence) for slip, sentence in known.values()]
             what = f"output and h_n of {num_layers} layer(s) with dropout={dropout:g}"
             expect_close(torch.cat(tuple(got)), torch.cat((output, h_n)), what, slips)
-    below, above = (_seeded(lambda seed=seed: nn.RNN(3, 3), seed) for seed in (1, 2))
-    read = []
-    above.register_forward_pre_hook(lambda layer, inputs: read.append(inputs[0]))
-    X = _draw(20, 4, 3)
-    answer([below, above], X.clone(), 0.5)
-    kept = read[-1] != 0
-    if not (torch.allclose(read[-1][kept], 2 * below(X)[0][kept]) and 0.2 < kept.float().mean() < 0.8):
-        raise Wrong(NOT_RANDOM)
+    _expect_independent_drops(answer)
 
 
 STACK_LAYERS = Exercise(
@@ -362,9 +494,10 @@ STACK_LAYERS = Exercise(
     section="What comes out, and what equals what",
     wrong=STACK_SLIPS
     | DROPOUT_SLIPS
+    | MASK_SLIPS
     | {
         "top only": (_top_only, "h_n should have shape (2, 3, 4), but (1, 3, 4) came"),
-        "thinned": (_thinned, NOT_RANDOM),
+        "thinned": (_stack_with(lambda X, dropout: X * (1 - dropout)), NOT_RANDOM),
     },
     hints=(
         "Each layer returns its output at every step, (T, N, H), and its last state, (1, N, H).",
@@ -397,6 +530,20 @@ def _first_step(layer, linear, X):
     return linear(output[0])
 
 
+def _backwards(layer, linear, X):
+    _, h_n = layer(X.transpose(0, 1).flip(0))
+    return linear(h_n[-1])
+
+
+def _mean_of_steps(layer, linear, X):
+    output, _ = layer(X.transpose(0, 1))
+    return linear(output.mean(0))
+
+
+def _no_read_out(layer, linear, X):
+    return layer(X.transpose(0, 1))[1][-1]
+
+
 def _last_sequence(layer, linear, X):
     output, _ = layer(X.transpose(0, 1))
     return linear(output[:, -1])
@@ -409,6 +556,8 @@ DEBUG_SLIPS = {
     ),
     "reshaped": (_reshaped, "come from mixed-up sequences: reshape cuts the rows anew, transpose turns the axes"),
     "first step": (_first_step, "are read at the first step: the end of the sequence is the last one"),
+    "backwards": (_backwards, "come from sequences that are read from their end: flip turns an axis round, not two"),
+    "mean": (_mean_of_steps, "come from the mean of all steps: read out the last one"),
 }
 
 
@@ -436,7 +585,11 @@ CLASSIFY = Exercise(
         "last sequence": (
             _last_sequence,
             "the answers for 4 sequences of 6 steps should have shape (4, 2), but (6, 2) came",
-        )
+        ),
+        "no read-out": (
+            _no_read_out,
+            "the answers for 4 sequences of 6 steps should have shape (4, 2), but (4, 8) came",
+        ),
     },
     hints=(
         "The layer has no batch_first=True. Which axis of X does it walk along?",
@@ -485,7 +638,41 @@ def _last_value_only(model, window, num_steps):
     return torch.cat(forecasts, dim=1)
 
 
+def _from_the_window(model, window, num_steps):
+    return torch.cat([window[:, -1], free_run(model, window, num_steps - 1)], dim=1)
+
+
+def _first_left_out(model, window, num_steps):
+    return free_run(model, window, num_steps + 1)[:, 1:]
+
+
+def _newest_dropped(model, window, num_steps):
+    forecasts = []
+    for _ in range(num_steps):
+        forecasts.append(model(window))
+        window = torch.cat([window[:, :-1], forecasts[-1][:, None]], dim=1)
+    return torch.cat(forecasts, dim=1)
+
+
+def _last_forecast_first(model, window, num_steps):
+    return free_run(model, window, num_steps).flip(1)
+
+
+def _first_axis(model, window, num_steps):
+    return free_run(model, window, num_steps).T
+
+
 RUN_SLIPS = {
+    "a step early": (
+        _from_the_window,
+        "begin with the last value of the window: the first forecast is what comes after it",
+    ),
+    "a step late": (_first_left_out, "leave the first one out: it is what the model says to the window that came in"),
+    "newest dropped": (
+        _newest_dropped,
+        "drop the newest value of the window: its oldest one, at the beginning, has to go",
+    ),
+    "last first": (_last_forecast_first, "are in the wrong order: the first forecast comes first"),
     "never slides": (_never_slides, "repeat the first: the forecast must go into the window for the next"),
     "put in front": (_put_in_front, "put the newest value in front of the window: it belongs at the end"),
     "growing window": (_growing, "let the window grow: drop its oldest value each time, so that its length stays T"),
@@ -514,7 +701,8 @@ FREE_RUN = Exercise(
     test=_test_free_run,
     solution=free_run,
     section="Many to one: forecasting a wave",
-    wrong=RUN_SLIPS,
+    wrong=RUN_SLIPS
+    | {"steps first": (_first_axis, "3 forecasts for 2 sequences should have shape (2, 3), but (3, 2) came")},
     hints=(
         "model(window) takes (N, T, 1) and returns (N, 1): one value for each sequence. Then the window moves on.",
         "The new window is the old one without its first value, followed by the forecast.",
@@ -560,6 +748,30 @@ TOLD_SLIPS = {
 }
 
 
+def expect_truths(got, count, what, meaning):
+    """Return answers as a list of bools, or raise :class:`Wrong` unless so many came, of True or False.
+
+    Args:
+        got: a list or tuple, of Python's truth values or NumPy's, or a tensor or an array of them.
+        count: how many there should be.
+        what: what each is an answer about.
+        meaning: what True stands for.
+    """
+    expect_something(got)
+    if isinstance(got, (torch.Tensor, np.ndarray)):
+        got = got.tolist()
+    if not isinstance(got, (list, tuple)) or len(got) != count:
+        raise Wrong(f"return a list of {count} answers, one for each {what}, but {kind(got)} came")
+    return [bool_of(one, f"each answer, True for {meaning},") for one in got]
+
+
+def bool_of(got, what):
+    """Return True or False, a tensor's or NumPy's too, as a bool, or raise :class:`Wrong` for anything else."""
+    if isinstance(got, (torch.Tensor, np.ndarray)) and got.ndim == 0 and got.dtype in (torch.bool, np.dtype(bool)):
+        got = bool(got)
+    return expect_truth(got, what)
+
+
 def _words():
     """Return words to learn from, held-out words of both directions, and which of these are backwards."""
     words = sorted({word for word in corpus().split() if 4 <= len(word) <= 12})
@@ -577,11 +789,7 @@ def _words():
 def _test_told_backwards(answer):
     train_words, words, back = _words()
     got, seconds = within(60, answer, list(train_words), list(words))
-    if not isinstance(got, (list, tuple)) or len(got) != len(words):
-        raise Wrong(f"return a list of {len(words)} answers, one for each word, but {kind(got)} came")
-    if not all(isinstance(one, bool) for one in got):
-        strange = next(one for one in got if not isinstance(one, bool))
-        raise Wrong(f"each answer should be True, for backwards, or False, but {kind(strange)} came")
+    got = expect_truths(got, len(words), "word", "backwards")
 
     def share(answers):
         return sum(a == b for a, b in zip(answers, back, strict=True)) / len(back)
@@ -594,8 +802,12 @@ def _test_told_backwards(answer):
     )
     if share(got) >= goal:
         return f"Measured: {measured}."
-    why = next((f". {sentence}" for slip, sentence in TOLD_SLIPS.values() if got == slip(train_words, words)), "")
-    raise Wrong(f"measured: {measured}{why}")
+    sentence = next((sentence for slip, sentence in TOLD_SLIPS.values() if got == slip(train_words, words)), None)
+    if len(set(got)) == 1:
+        sentence = TOLD_SLIPS["never backwards"][1]
+    elif share(got) < 0.4:
+        sentence = TOLD_SLIPS["the other way round"][1]
+    raise Wrong(f"measured: {measured}" + (f". {sentence}" if sentence else ""))
 
 
 TOLD_BACKWARDS = Exercise(

@@ -2,13 +2,17 @@
 
 import contextlib
 import functools
+import itertools
+import operator
 import random
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from rnnlib import baselines, data, reviews
 from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_pair, expect_shape, expect_something, kind, within
+from rnnlib.check.layers import expect_truths
 from rnnlib.reviews import PAD, UNK
 
 # ★ Precision and recall
@@ -41,6 +45,10 @@ def _recall_of_all(p, y, t):
     return precision_and_recall(p, y, t)[0], _of_all(p, y, t)[1]
 
 
+def _counts(p, y, t):
+    return (float(((p > t) & (y == 1)).sum()),) * 2
+
+
 def _at_least(p, y, t):
     return precision_and_recall(p, y, t - 1e-6)
 
@@ -49,8 +57,18 @@ def _half(p, y, t):
     return precision_and_recall(p, y, 0.5)
 
 
+def _false_alarms(p, y, t):
+    called, positive = p > t, y == 1
+    return precision_and_recall(p, y, t)[0], float((called & ~positive).sum() / (~positive).sum())
+
+
+def _f_score(p, y, t):
+    precision, recall = precision_and_recall(p, y, t)
+    return (2 * precision * recall / (precision + recall),) * 2
+
+
 def _negatives(p, y, t):
-    return precision_and_recall(1 - p, 1 - y, 1 - t)
+    return precision_and_recall((p <= t).float(), 1 - y, 0.5)
 
 
 SCORE_SLIPS = {
@@ -62,11 +80,27 @@ SCORE_SLIPS = {
     "at the threshold": (_at_least, "call a review positive that is just at the threshold: only those above it are"),
     "one half": (_half, "are those at a threshold of one half: use the one that is given"),
     "negatives": (_negatives, "are those of the negative reviews"),
+    "false alarms": (
+        _false_alarms,
+        "have the share of negative reviews called positive second: recall is a share of the positive ones",
+    ),
+    "F score": (_f_score, "are F scores, a mean of both: return the two themselves"),
+    "counts": (_counts, "are counts: divide by those called positive, and by those that are"),
 }
 
 
+def _number(value, what):
+    """Return a number as a float, a tensor's or NumPy's too, or raise :class:`Wrong` if something else came."""
+    if isinstance(value, (torch.Tensor, np.ndarray)) and value.ndim:
+        raise Wrong(f"{what} should be a number, but {kind(value)} of shape {tuple(value.shape)} came")
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(f"{what} should be a number, but {kind(value)} came") from None
+
+
 def _test_precision_and_recall(answer):
-    worked = (torch.tensor([0.9, 0.8, 0.7, 0.75, 0.4, 0.2]), torch.tensor([1, 0, 1, 1, 1, 0]), 0.75)
+    worked = (torch.tensor([0.9, 0.8, 0.7, 0.75, 0.4, 0.2, 0.1]), torch.tensor([1, 0, 1, 1, 1, 0, 0]), 0.75)
     generator = torch.Generator().manual_seed(0)
     cases = [worked]
     for threshold in (0.3, 0.5, 0.8, 0.9):
@@ -76,10 +110,12 @@ def _test_precision_and_recall(answer):
     for p, y, threshold in cases:
         got = answer(p.clone(), y.clone(), threshold)
         expect_something(got)
+        if isinstance(got, (torch.Tensor, np.ndarray)) and got.shape == (2,):
+            got = tuple(got)
         if not isinstance(got, (tuple, list)) or len(got) != 2:
             raise Wrong(f"return two numbers, precision and recall, but {kind(got)} came")
         slips = [(torch.tensor(slip(p, y, threshold)), sentence) for slip, sentence in SCORE_SLIPS.values()]
-        got = torch.stack([torch.as_tensor(part) for part in got])
+        got = torch.tensor([_number(part, what) for part, what in zip(got, ("precision", "recall"), strict=True)])
         what = f"precision and recall at a threshold of {threshold}"
         expect_close(got, torch.tensor(precision_and_recall(p, y, threshold)), what, slips)
 
@@ -124,7 +160,43 @@ def _lengths(rows, length):
     return torch.tensor([min(len(row), length) for row in rows])
 
 
+def _cut_by(cut):
+    """Return an answer that cuts by another rule and pads rightly."""
+
+    def answer(rows, length):
+        kept = [cut(row, length)[:length] for row in rows]
+        return _pad_rows(kept, length, cut=lambda row, n: row), torch.tensor([len(row) for row in kept])
+
+    return answer
+
+
+def _to_the_longest(rows, length):
+    ids, lengths = pad_tails(rows, length)
+    return ids[:, : int(lengths.max())], lengths
+
+
+def _in_fractions(rows, length):
+    ids, lengths = pad_tails(rows, length)
+    return ids.float(), lengths
+
+
 PAD_SLIPS = {
+    "last word lost": (
+        _cut_by(lambda row, n: row[-(n + 1) : -1]),
+        "lack the last word of each review: keep the end, the last word included",
+    ),
+    "one word short": (
+        _cut_by(lambda row, n: row[max(0, len(row) - n + 1) :]),
+        "keep one word too few of a long review: the last `length` words",
+    ),
+    "short ones cut": (
+        _cut_by(lambda row, n: row[len(row) - n :]),
+        "lose words of a review that is shorter than length: it stays whole",
+    ),
+    "reversed": (
+        _cut_by(lambda row, n: row[-n:].flip(0)),
+        "have the words of each review in reverse order",
+    ),
     "heads": (
         lambda rows, length: (_pad_rows(rows, length, cut=lambda row, n: row[:n]), _lengths(rows, length)),
         "hold the beginnings of the reviews: keep the last words, where the verdict stands",
@@ -154,8 +226,12 @@ LENGTH_SLIPS = {
 }
 
 
+AS_WIDE_AS_THE_LONGEST = "the ids are as wide as the longest row: pad every row to `length`, however short they are"
+
+
 def _test_pad_tails(answer):
-    cases = [([torch.tensor([7, 0, 9]), torch.tensor([4, 5, 6, 8, 2])], 4)]
+    long, short = torch.tensor([4, 5, 6, 8, 2, 3, 9, 0, 7]), torch.tensor([7, 0, 9])
+    cases = [([short, long], 4), ([short, short[:2]], 6)]  # in the second no review fills the width
     generator = torch.Generator().manual_seed(0)
     for length in (1, 3, 6):
         sizes = torch.randint(1, 9, (5,), generator=generator).tolist()
@@ -163,7 +239,13 @@ def _test_pad_tails(answer):
     for rows, length in cases:
         got = answer([row.clone() for row in rows], length)
         expect_pair(got, "ids and lengths")
+        longest = min(length, max(map(len, rows)))
+        if tuple(got[0].shape) == (len(rows), longest) != (len(rows), length):
+            raise Wrong(AS_WIDE_AS_THE_LONGEST)
         expect_shape(got[0], (len(rows), length), "the ids")
+        for part, what in zip(got, ("ids", "lengths"), strict=True):
+            if part.is_floating_point():
+                raise Wrong(f"the {what} should be whole numbers, but {part.dtype} came: an embedding takes torch.long")
         expect_shape(got[1], (len(rows),), "the lengths")
         case = f"of {[row.tolist() for row in rows]} with length={length}"
         slips = [(slip(rows, length)[0], sentence) for slip, sentence in PAD_SLIPS.values()]
@@ -179,7 +261,12 @@ PAD_TAILS = Exercise(
     test=_test_pad_tails,
     solution=pad_tails,
     section="Minibatches of like length",
-    wrong=PAD_SLIPS | LENGTH_SLIPS,
+    wrong=PAD_SLIPS
+    | LENGTH_SLIPS
+    | {
+        "to the longest": (_to_the_longest, AS_WIDE_AS_THE_LONGEST),
+        "fractions": (_in_fractions, "the ids should be whole numbers"),
+    },
     hints=(
         "row[-length:] keeps the end of a row; a shorter row stays whole.",
         "Begin with torch.full((N, length), 1), which is nothing but <pad>, and write each row into its place.",
@@ -216,6 +303,15 @@ PADDED_LOSS_SLIPS = {
         lambda logits, targets: _each(logits, targets)[targets > PAD].mean(),
         "leaves <unk> out too: it is a word; only <pad> is none",
     ),
+    "perplexity": (
+        lambda logits, targets: loss_without_padding(logits, targets).exp(),
+        "is the perplexity: the loss is its logarithm",
+    ),
+    "the padding's": (
+        lambda logits, targets: F.cross_entropy(logits[targets == PAD], targets[targets == PAD]),
+        "is that of the padding alone: keep the places whose target is not 1",
+    ),
+    "one each": (_each, "comes for each place: return one number, the mean of the real ones"),
     "summed": (
         lambda logits, targets: F.cross_entropy(logits, targets, ignore_index=PAD, reduction="sum"),
         "adds up the real places: take their mean, or long batches make long steps",
@@ -281,12 +377,35 @@ def _training_parts(num_reviews, num_folds):
     return [[i for i in range(num_reviews) if i not in fold] for fold in movie_folds(num_reviews, num_folds)]
 
 
+def _ends_shared(num_reviews, num_folds):
+    cuts = [k * num_reviews // num_folds for k in range(num_folds + 1)]
+    return [list(range(start, min(end + 1, num_reviews))) for start, end in itertools.pairwise(cuts)]
+
+
 FOLD_SLIPS = {
     "strided": (_strided, "neighbours are in different folds, and neighbours are reviews of the same film"),
     "rest dropped": (_rest_dropped, "some reviews are in no fold: each must be held out once"),
     "rest in the last": (_rest_in_the_last, "the sizes differ by more than one: share the rest out among the folds"),
-    "training parts": (_training_parts, "some reviews are in more than one fold: return what is held out"),
+    "training parts": (_training_parts, "what came are the reviews to train on: return those that are held out"),
+    "ends shared": (_ends_shared, "some reviews are in more than one fold: each is held out once"),
+    "from 1": (
+        lambda num_reviews, num_folds: [[i + 1 for i in fold] for fold in movie_folds(num_reviews, num_folds)],
+        "there are numbers that no review has",
+    ),
 }
+
+
+def _numbers_of(fold):
+    """Return the numbers in a fold as ints, whatever holds them, or raise :class:`Wrong`."""
+    if isinstance(fold, (torch.Tensor, np.ndarray)):
+        fold = fold.tolist()
+    if not isinstance(fold, (list, tuple, range)):
+        raise Wrong(f"each fold should be a list of numbers, but {kind(fold)} came")
+    try:
+        return [operator.index(i) for i in fold]
+    except TypeError:
+        strange = next(i for i in fold if not isinstance(i, int))
+        raise Wrong(f"a review has a whole number, but {kind(strange)} came in a fold") from None
 
 
 def _test_movie_folds(answer):
@@ -296,11 +415,13 @@ def _test_movie_folds(answer):
         case = f"for {num_reviews} reviews and {num_folds} folds"
         if not isinstance(folds, (list, tuple)) or len(folds) != num_folds:
             raise Wrong(f"return a list of {num_folds} folds {case}, but {kind(folds)} came")
-        if not all(isinstance(fold, (list, tuple, range)) for fold in folds):
-            raise Wrong(f"each fold should be a list of numbers, but {kind(folds[0])} came")
+        folds = [_numbers_of(fold) for fold in folds]
         ids = [i for fold in folds for i in fold]
-        if len(ids) != len(set(ids)):
+        if folds == _training_parts(num_reviews, num_folds):
             raise Wrong(f"{case} {FOLD_SLIPS['training parts'][1]}")
+        if len(ids) != len(set(ids)):
+            twice = next(i for i in ids if ids.count(i) > 1)
+            raise Wrong(f"{case} {FOLD_SLIPS['ends shared'][1]}; {twice} comes {ids.count(twice)} times")
         if set(ids) - set(range(num_reviews)):
             raise Wrong(f"{case} there are numbers that no review has; they go from 0 to {num_reviews - 1}")
         if len(ids) < num_reviews:
@@ -341,6 +462,10 @@ def _pool(outputs, weights):
     return (weights[..., None] * outputs).sum(dim=0)
 
 
+def _masked(outputs, scores, kept):
+    return _pool(outputs, torch.softmax(scores.masked_fill(~kept, -torch.inf), 0))
+
+
 def _real(scores, lengths):
     return torch.arange(len(scores))[:, None] < lengths
 
@@ -364,6 +489,26 @@ ATTEND_SLIPS = {
         ),
         "share the weight out among the reviews: it is the steps of one review that compete, dim=0",
     ),
+    "one step too far": (
+        lambda outputs, scores, lengths: _masked(outputs, scores, _real(scores, lengths + 1)),
+        "let one step of padding in: a review of length 2 has steps 0 and 1",
+    ),
+    "one step short": (
+        lambda outputs, scores, lengths: _masked(outputs, scores, _real(scores, lengths - 1)),
+        "leave the last word out: a review of length 2 has steps 0 and 1",
+    ),
+    "the mask turned round": (
+        lambda outputs, scores, lengths: _masked(outputs, scores, ~_real(scores, lengths)),
+        "look at the padding alone: the mask is the wrong way round",
+    ),
+    "mean of the weighted": (
+        lambda outputs, scores, lengths: attend(outputs, scores, lengths) / len(scores),
+        "are divided by the number of steps once more: the weights sum to 1, so add up",
+    ),
+    "scores for weights": (
+        lambda outputs, scores, lengths: _pool(outputs, scores * _real(scores, lengths)),
+        "are weighted by the scores themselves: softmax makes weights of them, which sum to 1",
+    ),
     "a mean": (
         lambda outputs, scores, lengths: _pool(outputs, _real(scores, lengths) / lengths),
         "are plain means over the real steps: the scores say which steps count",
@@ -378,15 +523,37 @@ def _attend_in_place(outputs, scores, lengths):
     return _pool(outputs, torch.softmax(scores.masked_fill_(~_real(scores, lengths), -torch.inf), 0))
 
 
+def _up_to_the_longest(outputs, scores, lengths):
+    real = torch.arange(int(lengths.max()))[:, None] < lengths
+    return _masked(outputs, scores, real)
+
+
+def _expect_any_width(answer, outputs, scores, lengths, error):
+    """Raise :class:`Wrong` if an answer fails on steps that are padding in all reviews, and works without them."""
+    longest = int(lengths.max())
+    if len(scores) > longest:
+        with contextlib.suppress(RuntimeError):
+            answer(outputs[:longest].clone(), scores[:longest].clone(), lengths.clone())
+            raise Wrong(
+                f"it fails with {len(scores)} steps where the longest review has {longest} words: the number of steps "
+                f"is that of scores and outputs ({error})"
+            ) from None
+
+
 def _test_attend(answer):
     generator = torch.Generator().manual_seed(0)
-    for lengths in ([3, 1], [5, 2, 4], [4], [6, 6]):
+    # In the first case all reviews have padding, so that every slip finds something to read.
+    for T, lengths in ((6, [4, 2]), (3, [3, 1]), (5, [5, 2, 4]), (4, [4]), (8, [2]), (6, [6, 6])):
         lengths = torch.tensor(lengths)
-        T, N = int(lengths.max()), len(lengths)
+        N = len(lengths)
         scores = torch.randn(T, N, generator=generator, dtype=torch.float64)
         outputs = torch.randn(T, N, 3, generator=generator, dtype=torch.float64)
         given = outputs.clone(), scores.clone(), lengths.clone()
-        got = answer(*given)
+        try:
+            got = answer(*given)
+        except RuntimeError as error:
+            _expect_any_width(answer, outputs, scores, lengths, error)
+            raise
         if not all(map(torch.equal, given, (outputs, scores, lengths))):
             raise Wrong(SCORES_CHANGED)
         expect_shape(got, (N, 3), f"the result for lengths {lengths.tolist()}")
@@ -401,7 +568,11 @@ ATTEND = Exercise(
     test=_test_attend,
     solution=attend,
     section="Read-outs",
-    wrong=ATTEND_SLIPS | {"in place": (_attend_in_place, SCORES_CHANGED)},
+    wrong=ATTEND_SLIPS
+    | {
+        "in place": (_attend_in_place, SCORES_CHANGED),
+        "up to the longest": (_up_to_the_longest, "it fails with 6 steps where the longest review has 4 words"),
+    },
     hints=(
         "Add up the weights of one review, over its real steps. What should they give?",
         "The mask has to act before softmax, so that padding never takes part in the competition.",
@@ -472,6 +643,22 @@ EFFECT_SLIPS = {
         lambda score, ids: _effects(score, ids, lambda ids, i: ids[:i]),
         "leaves out the word and all after it",
     ),
+    "as it is read": (
+        lambda score, ids: torch.stack([score(ids[: i + 1]) - score(ids[:i]) for i in range(len(ids))]),
+        "is how the score changes as the review is read: leave one word out of the whole review",
+    ),
+    "the score that is left": (
+        lambda score, ids: torch.stack([score(_without(ids, i)) for i in range(len(ids))]),
+        "is the score that is left: asked is what is lost, the whole score minus it",
+    ),
+    "size alone": (
+        lambda score, ids: _effects(score, ids, _without).abs(),
+        "has lost its sign: a word that speaks against the film has an effect below 0",
+    ),
+    "two words": (
+        lambda score, ids: _effects(score, ids, lambda ids, i: torch.cat([ids[:i], ids[i + 2 :]])),
+        "leaves the next word out as well",
+    ),
 }
 CHANGED = "your function leaves the ids changed: each word must be back before the next is left out"
 
@@ -494,7 +681,8 @@ def _test_leave_one_out(answer):
         expect_something(got)
         if not torch.equal(given, ids):
             raise Wrong(CHANGED)
-        got = torch.stack(list(got)) if isinstance(got, (list, tuple)) else got
+        if isinstance(got, (list, tuple, np.ndarray)):
+            got = torch.tensor([_number(one, "each effect") for one in got], dtype=torch.float64)
         expect_shape(got, (len(ids),), "the effects")
         slips = [(slip(_score, ids.clone()), sentence) for slip, sentence in EFFECT_SLIPS.values()]
         expect_close(got, leave_one_out(_score, ids), f"the effect of each word of {ids.tolist()}", slips)
@@ -561,12 +749,7 @@ def _few():
 def _test_from_few(answer):
     texts, labels, new_texts, truth, single = _few()
     got, seconds = within(60, answer, list(texts), list(labels), list(new_texts))
-    expect_something(got)
-    if not isinstance(got, (list, tuple)) or len(got) != len(truth):
-        raise Wrong(f"return a list of {len(truth)} answers, one for each review, but {kind(got)} came")
-    if not all(isinstance(one, bool) for one in got):
-        strange = next(one for one in got if not isinstance(one, bool))
-        raise Wrong(f"each answer should be True, for positive, or False, but {kind(strange)} came")
+    got = expect_truths(got, len(truth), "review", "positive")
 
     def share(answers):
         return sum(a == b for a, b in zip(answers, truth, strict=True)) / len(truth)

@@ -6,7 +6,20 @@ import torch
 import torch.nn.functional as F
 
 from rnnlib import text
-from rnnlib.check.frame import Exercise, Wrong, corpus, expect_close, expect_pair, expect_room, expect_shape, within
+from rnnlib.check.frame import (
+    Exercise,
+    Wrong,
+    corpus,
+    expect_close,
+    expect_count,
+    expect_no_loop,
+    expect_not_called,
+    expect_pair,
+    expect_room,
+    expect_shape,
+    slip_in_all,
+    within,
+)
 
 # One-hot rows, time first
 
@@ -113,17 +126,19 @@ def test_vocabulary_size(answer):
     for kinds in (list("abcdefgh"), ["a", "the", "time", "traveller"]) * 10:
         ids = torch.randint(len(kinds), (int(torch.randint(1, 25, ())),))
         cases.append(([kinds[i] for i in ids.tolist()], int(torch.randint(4, ()))))
-    for tokens, min_freq in cases:
-        got = answer(list(tokens), min_freq)
+    got = [expect_count(answer(list(tokens), min_freq), "the number of entries") for tokens, min_freq in cases]
+    why = slip_in_all(got, cases, SIZE_SLIPS.values())
+    for number, (tokens, min_freq) in zip(got, cases, strict=True):
         right = vocabulary_size(tokens, min_freq)
-        slips = [(slip(tokens, min_freq), f"came; {sentence}") for slip, sentence in SIZE_SLIPS.values()]
-        if isinstance(got, (str, list, tuple, set)):
-            raise Wrong(f"a number of entries should come back, but a {type(got).__name__} came")
-        case = f"the tokens {' '.join(tokens)} with min_freq={min_freq}"
-        if isinstance(got, int) and got != right:
-            why = next((sentence for number, sentence in slips if number == got), "came")
-            raise Wrong(f"{case} make {right} entries, but {got} {why}")
-        expect_close(got, right, f"the size for {case}")
+        if number != right:
+            case = f"the tokens {' '.join(tokens)} with min_freq={min_freq}"
+            raise Wrong(f"{case} make {right} entries, but {number} came" + (f"; {why}" if why else ""))
+    expect_not_called(
+        answer,
+        cases[0],
+        [text.Vocab.__init__],
+        "the number is right, but a Vocab was made to find it: count the tokens without one",
+    )
 
 
 VOCABULARY_SIZE = Exercise(
@@ -151,30 +166,62 @@ def count_minibatches(num_tokens, batch_size, num_steps, offset):
 
 def test_count_minibatches(answer):
     """From the chapter's 35 tokens to the library's own minibatches."""
-    for num_tokens, batch_size, num_steps, offset in [(35, 2, 5, 0), (30, 2, 5, 0), (26, 2, 5, 8)]:
-        _expect_count(answer, num_tokens, batch_size, num_steps, offset)
+    cases = [(35, 2, 5, 0), (30, 2, 5, 0), (26, 2, 5, 8), (38, 2, 5, 0), (20, 3, 6, 4)]
     for _ in range(20):
         batch_size, num_steps, offset = torch.randint(1, 6, (3,)).tolist()
-        num_tokens = batch_size * num_steps + offset + 1 + int(torch.randint(60, ()))
-        _expect_count(answer, num_tokens, batch_size, num_steps, offset)
+        cases.append((batch_size * num_steps + offset + 1 + int(torch.randint(60, ())), batch_size, num_steps, offset))
+    got = [expect_count(answer(*case), "the number of minibatches") for case in cases]
+    why = slip_in_all(got, cases, COUNT_SLIPS.values()) or "count them by hand once"
+    for number, case in zip(got, cases, strict=True):
+        if number != count_minibatches(*case):
+            named = "{} tokens, batch_size={}, num_steps={}, offset={}".format(*case)
+            raise Wrong(f"{named} give {count_minibatches(*case)} minibatches, but {number} came; {why}")
+    expect_not_called(
+        answer,
+        cases[0],
+        [text.Batches.__init__, text.sequential_pass, text.random_pass],
+        "the number is right, but minibatches were made to find it: it follows from the four numbers",
+    )
 
 
-def _expect_count(answer, num_tokens, batch_size, num_steps, offset):
-    got = answer(num_tokens, batch_size, num_steps, offset)
-    size = batch_size * num_steps
-    right = (num_tokens - offset - 1) // size
-    case = f"{num_tokens} tokens, batch_size={batch_size}, num_steps={num_steps}, offset={offset}"
-    if isinstance(got, bool) or not isinstance(got, int):
-        raise Wrong(f"a number of minibatches is an int, but {got!r} came for {case}: // divides whole numbers")
-    if got == right:
-        return
-    slips = [
-        ((num_tokens - offset) // size, "the last token is a target only, it has no successor: take 1 off"),
-        ((num_tokens - 1) // size, "the tokens before the offset are not read: take them off"),
-        (-(-(num_tokens - offset - 1) // size), "what doesn't fill a minibatch is left out: round down"),
-    ]
-    why = next((sentence for number, sentence in slips if number == got), "count them by hand once")
-    raise Wrong(f"{case} give {right} minibatches, but {got} came; {why}")
+COUNT_SLIPS = {
+    "last token": (
+        lambda n, b, t, o: (n - o) // (b * t),
+        "the last token is a target only, it has no successor: take 1 off",
+    ),
+    "offset": (
+        lambda n, b, t, o: (n - 1) // (b * t),
+        "the tokens before the offset are not read: take them off",
+    ),
+    "last token and offset": (
+        lambda n, b, t, o: n // (b * t),
+        "neither the tokens before the offset nor the last one, which has no successor, are read: take both off",
+    ),
+    "rounded up": (
+        lambda n, b, t, o: -(-(n - o - 1) // (b * t)),
+        "what doesn't fill a minibatch is left out: round down",
+    ),
+    "rounded": (
+        lambda n, b, t, o: round((n - o - 1) / (b * t)),
+        "round also goes up, but more than half a minibatch is not a whole one: divide with //",
+    ),
+    "too many off": (
+        lambda n, b, t, o: (n - o - 2) // (b * t),
+        "one token is without a successor, not two: take 1 off",
+    ),
+    "added": (
+        lambda n, b, t, o: (n + o - 1) // (b * t),
+        "the offset was added: it makes fewer tokens, not more",
+    ),
+    "batch size alone": (
+        lambda n, b, t, o: (n - o - 1) // b,
+        "a minibatch has batch_size rows of num_steps tokens, and num_steps was left out",
+    ),
+    "steps alone": (
+        lambda n, b, t, o: (n - o - 1) // t,
+        "a minibatch has batch_size rows of num_steps tokens, and batch_size was left out",
+    ),
+}
 
 
 COUNT_MINIBATCHES = Exercise(
@@ -185,10 +232,9 @@ COUNT_MINIBATCHES = Exercise(
     solution=count_minibatches,
     section="1.3 Minibatches",
     wrong={
-        "last token": (lambda n, b, t, o: (n - o) // (b * t), "it has no successor"),
-        "offset": (lambda n, b, t, o: (n - 1) // (b * t), "the tokens before the offset are not read"),
-        "rounded up": (lambda n, b, t, o: -(-(n - o - 1) // (b * t)), "round down"),
+        **COUNT_SLIPS,
         "a fraction": (lambda n, b, t, o: (n - o - 1) / (b * t), "// divides whole numbers"),
+        "a tensor": (lambda n, b, t, o: torch.tensor((n - o - 1) // (b * t)), "a tensor came"),
     },
     hints=(
         "How many tokens does one minibatch read? And how many are there to read, from the offset on?",
@@ -211,13 +257,14 @@ def cut_rows(ids, batch_size, num_steps):
 
 
 def test_cut_rows(answer):
-    """From 13 tokens to the minibatches of the library."""
-    for num_tokens in (13, 15, 12):  # a last target and no rest, a rest, no last target for all
+    """From 19 tokens to the minibatches of the library."""
+    for num_tokens in (19, 15, 12):  # a last target and no rest, a rest, no last target for all
         _expect_rows(answer, torch.arange(num_tokens), 2, 3)
     for _ in range(20):
         batch_size, num_steps = torch.randint(1, 5, (2,)).tolist()
         num_tokens = batch_size * num_steps + 1 + int(torch.randint(60, ()))
         _expect_rows(answer, torch.randperm(num_tokens), batch_size, num_steps)
+    expect_no_loop(answer, (torch.arange(13), 2, 3), (torch.arange(1201), 2, 3))
 
 
 def _expect_rows(answer, ids, batch_size, num_steps):
@@ -229,14 +276,19 @@ def _expect_rows(answer, ids, batch_size, num_steps):
     num_batches = len(pairs)
     num_tokens = X.numel()
     in_order = ids[:num_tokens].reshape(num_batches, batch_size, num_steps)
+    in_order_targets = ids[1 : num_tokens + 1].reshape(num_batches, batch_size, num_steps)
     wrapped = ids[:num_tokens].roll(-1).reshape(batch_size, num_batches, num_steps).transpose(0, 1)
     for name, part in zip("XY", got, strict=True):
+        if part.shape == (batch_size, num_batches, num_steps) != (num_batches, batch_size, num_steps):
+            raise Wrong(f"{name} {case} has the rows first: put the minibatches first, (number of minibatches, N, T)")
         expect_shape(part, (num_batches, batch_size, num_steps), f"{name} {case}")
     continues = "is cut in reading order: row i of a minibatch must continue row i of the minibatch before"
     expect_close(got[0], X, f"X {case}", [(in_order, continues)])
     slips = [
         (X, "equals X: the target of a token is the token after it"),
+        (in_order_targets, continues),
         (wrapped, "wraps around: the very last target is the first token of the text"),
+        (X.roll(-1, dims=2), "wraps around in every row: its last target is the row's own first token"),
     ]
     expect_close(got[1], Y, f"Y {case}", slips)
 
@@ -265,6 +317,15 @@ def _target_forgotten(ids, batch_size, num_steps):
     return ids[:num_tokens].reshape(shape).transpose(0, 1), ids[1 : num_tokens + 1].reshape(shape).transpose(0, 1)
 
 
+def _rows_in_a_loop(ids, batch_size, num_steps):
+    X, Y = cut_rows(ids, batch_size, num_steps)
+    pairs = []
+    for i in range(len(X)):
+        pairs.append((X[i], Y[i]))
+    X, Y = zip(*pairs, strict=True)
+    return torch.stack(X), torch.stack(Y)
+
+
 CUT_ROWS = Exercise(
     name="cut_rows",
     chapter=1,
@@ -275,7 +336,8 @@ CUT_ROWS = Exercise(
     wrong={
         "reading order": (_in_reading_order, "is cut in reading order"),
         "not shifted": (lambda ids, b, t: (_rows(ids, b, t), _rows(ids, b, t)), "equals X"),
-        "wrapped": (_wrapped, "wraps around"),
+        "wrapped": (_wrapped, "wraps around: the very last"),
+        "a loop": (_rows_in_a_loop, "computed in a loop"),
         "one tensor": (lambda ids, b, t: _rows(ids, b, t), "return two tensors"),
         "rest kept": (
             lambda ids, b, t: (ids[:-1].reshape(b, -1, t).transpose(0, 1), ids[1:].reshape(b, -1, t).transpose(0, 1)),
@@ -407,6 +469,8 @@ def test_bigram_table(answer):
         vocab_size = int(torch.randint(2, 6, ()))
         ids = torch.randint(vocab_size, (int(torch.randint(2, 40, ())),))
         _expect_bigram(answer, ids, vocab_size, 0.5)
+    short, long = torch.arange(10) % 5, torch.arange(1000) % 5
+    expect_no_loop(answer, (short, 5, 1.0), (long, 5, 1.0))
 
 
 def _expect_bigram(answer, ids, vocab_size, smoothing):
@@ -428,6 +492,20 @@ def _expect_bigram(answer, ids, vocab_size, smoothing):
         (_normalised(counts.T, 1), "has the next token in its rows: the row is the token that is known"),
         (counts / counts.sum(), "sums to 1 as a whole: each row must, it is a distribution of its own"),
         (_normalised(counts, 0), "sums to 1 down its columns: its rows must"),
+        (
+            counts / counts.sum(1),
+            "divides column j by the sum of row j: keep the sums in a column, sum(1, keepdim=True)",
+        ),
+        (
+            counts / (seen.sum(1, keepdim=True) + smoothing),
+            "adds the smoothing once to the sum of a row: each of its vocab_size counts has got it",
+        ),
+        (
+            counts / seen.sum(1, keepdim=True),
+            "divides by the sums of the counts without smoothing: the rows must sum to 1",
+        ),
+        (counts, "holds counts: divide each row by its sum"),
+        (right.log(), "is in logarithms: return the probabilities"),
         (torch.softmax(counts, 1), "went through softmax: divide each count by the sum of its row"),
     ]
     expect_close(got, right, f"the table of {ids.tolist()[:8]}", slips)
@@ -435,6 +513,13 @@ def _expect_bigram(answer, ids, vocab_size, smoothing):
 
 def _counts(ids, vocab_size):
     return F.one_hot(ids[:-1], vocab_size).double().T @ F.one_hot(ids[1:], vocab_size).double()
+
+
+def _table_in_a_loop(ids, vocab_size, smoothing=1.0):
+    counts = torch.full((vocab_size, vocab_size), smoothing, dtype=torch.float64)
+    for this, following in zip(ids[:-1].tolist(), ids[1:].tolist(), strict=True):
+        counts[this, following] += 1
+    return _normalised(counts, 1)
 
 
 def _normalised(counts, axis):
@@ -458,6 +543,15 @@ BIGRAM_TABLE = Exercise(
             lambda ids, v, k=1.0: _counts(ids, v) / _counts(ids, v).sum(1, keepdim=True).clamp(min=1),
             "leaves the smoothing out",
         ),
+        "no keepdim": (
+            lambda ids, v, k=1.0: (_counts(ids, v) + k) / (_counts(ids, v) + k).sum(1),
+            "divides column j by the sum of row j",
+        ),
+        "smoothing once in the sum": (
+            lambda ids, v, k=1.0: (_counts(ids, v) + k) / (_counts(ids, v).sum(1, keepdim=True) + k),
+            "adds the smoothing once to the sum",
+        ),
+        "a loop": (_table_in_a_loop, "computed in a loop"),
         "always 1": (lambda ids, v, k=1.0: _normalised(_counts(ids, v) + 1, 1), "adds 1 to every count"),
     },
     hints=(
