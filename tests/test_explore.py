@@ -383,7 +383,7 @@ def test_present_makes_pictures_larger(explorers):
 
 
 def test_a_choice_refuses_what_it_does_not_offer():
-    with pytest.raises(ValueError, match=r"scheme='randm' is not a choice: take one of"):
+    with pytest.raises(ValueError, match=r"scheme='randm' is not known: use one of"):
         explore.BatchRibbon().readout(scheme="randm")
-    with pytest.raises(ValueError, match=r"layout='batch' is not a choice: take one of 'time first', 'batch first'"):
+    with pytest.raises(ValueError, match=r"layout='batch' is not known: use one of 'time first', 'batch first'"):
         explore.TensorTape().readout(layout="batch")

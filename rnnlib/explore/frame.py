@@ -65,7 +65,7 @@ class Explorer:
                 )
             choices = _choices(self.controls[name])
             if choices is not None and value not in choices:
-                raise ValueError(f"{name}={value!r} is not a choice: take one of {', '.join(map(repr, choices))}")
+                raise ValueError(f"{name}={value!r} is not known: use one of {', '.join(map(repr, choices))}")
         return {name: control.value for name, control in self.controls.items()} | values
 
     def figure(self, **values):
