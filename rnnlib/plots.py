@@ -6,9 +6,12 @@ import functools
 import io
 import math
 import os
+import sys
 import time
+import unicodedata
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
@@ -45,7 +48,7 @@ _zoom = 1.0
 
 def use_style():
     """Set the figure style of the book."""
-    matplotlib.rcParams.update(STYLE)
+    matplotlib.rcParams.update(STYLE | {"font.family": families()})
 
 
 def present(zoom=1.5):
@@ -94,6 +97,36 @@ def draw_bars(axes, places, heights, **style):
     axes.vlines(places, 0, heights, linewidth=0.37 * points / len(places), **style)
 
 
+# Fonts with Chinese, Japanese and Korean characters, as they are called on Linux, macOS and Windows.
+WIDE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
+              "PingFang SC", "PingFang HK", "Hiragino Sans GB", "Hiragino Sans", "Microsoft YaHei", "SimHei",
+              "Yu Gothic", "Malgun Gothic", "Arial Unicode MS")  # fmt: skip
+
+
+@functools.cache
+def families(first="DejaVu Sans"):
+    """Return font families to draw any text with: the given one, then those of this machine with wide characters."""
+    installed = set(font_manager.get_font_names())
+    return [first, *(name for name in WIDE_FONTS if name in installed)]
+
+
+@functools.cache
+def _can_draw(character, first):
+    """Tell whether a font of this machine has a glyph for a character."""
+    paths = [font_manager.findfont(name) for name in families(first)]
+    return character.isprintable() and any(ord(character) in font_manager.get_font(p).get_charmap() for p in paths)
+
+
+def drawable(text, first="DejaVu Sans"):
+    """Return a text in which □ stands for each character that can't be drawn; ends of lines are kept."""
+    return "".join(c if c == "\n" or _can_draw(c, first) else "□" for c in text)
+
+
+def literal(text, first="DejaVu Sans"):
+    """Return a reader's text for a matplotlib Text that shows it as it is: no $ begins a formula, no glyph lacks."""
+    return drawable(text, first).replace("$", r"\$")
+
+
 def visible(characters):
     """Return a text whose spaces can be seen."""
     return "".join(characters).replace(" ", "␣")
@@ -111,8 +144,11 @@ def write_letters(axes, places, tokens, size=10, colour=INK):
 @functools.cache
 def _glyph(token, size):
     """Return the outline of a token in inches, centred on the middle of a small letter."""
-    outline = TextPath((0, 0), token, size=size, prop={"family": "monospace"})
-    width = 0.602 * size * len(token)  # of DejaVu Sans Mono
+    first = "DejaVu Sans Mono"
+    token = drawable(token.replace("\n", "⏎"), first)
+    outline = TextPath((0, 0), token, size=size, prop={"family": families(first)})
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in token)
+    width = 0.602 * size * (len(token) - wide) + size * wide  # of DejaVu Sans Mono, and of a square character
     return outline.transformed(Affine2D().translate(-width / 2, -0.27 * size).scale(1 / 72))
 
 
@@ -185,9 +221,15 @@ def perplexity_axis(axes, lowest=1.0, highest=40.0):
     axes.set_ylabel("perplexity (log)")
 
 
+def _on_axis(value):
+    """Tell whether a perplexity can be drawn on a log axis."""
+    return 0 < value < 1e4
+
+
 def draw_landmarks(axes, landmarks):
     """Draw a dotted line with its name for each landmark perplexity; names too close together form one block."""
     blocks = []  # of (name, value)
+    landmarks = {name: value for name, value in landmarks.items() if _on_axis(value)}
     for name, value in sorted(landmarks.items(), key=lambda landmark: -landmark[1]):
         axes.axhline(value, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
         if blocks and blocks[-1][-1][1] < 1.2 * value:  # about a line of text on the axis of perplexities
@@ -196,13 +238,14 @@ def draw_landmarks(axes, landmarks):
             blocks.append([(name, value)])
     for block in blocks:
         axes.annotate(
-            "\n".join(f"{name} {value:.3g}" for name, value in block),
+            "\n".join(f"{literal(name)} {value:.3g}" for name, value in block),
             (1, math.prod(value for _, value in block) ** (1 / len(block))),
             xycoords=("axes fraction", "data"),
             xytext=(4, 0),
             textcoords="offset points",
             color=GREY,
             fontsize=9,
+            family=families(),
             va="center",
             annotation_clip=False,
         )
@@ -218,6 +261,7 @@ class LivePicture:
     def __init__(self):
         self.picture = None
         self._drawn_at, self._cost = -float("inf"), 0.0
+        self._told = False  # that a picture failed
 
     def __call__(self, history, status, final):
         """Redraw if it is time to; the signature that ``fit`` reports to."""
@@ -226,13 +270,22 @@ class LivePicture:
         # At least half a second between two pictures, and at most a tenth of the time spent on drawing.
         if not final and not (live and now - self._drawn_at >= max(0.5, 10 * self._cost)):
             return
+        try:
+            self._redraw(history, status)
+        except Exception as error:  # whatever fails in a picture, the training goes on
+            if not self._told:
+                print(f"the picture can't be drawn ({type(error).__name__}: {error}); the training goes on without it",
+                      file=sys.stderr)  # fmt: skip
+            self._told = True
+        self._drawn_at = time.perf_counter()
+        self._cost = self._drawn_at - now
+
+    def _redraw(self, history, status):
         self.draw(history, status)
         if self.picture is None:
             self.picture = Picture(self.fig, self.alt)
         else:
             self.picture.update(self.fig)
-        self._drawn_at = time.perf_counter()
-        self._cost = self._drawn_at - now
 
 
 class LiveCurve(LivePicture):
@@ -245,7 +298,8 @@ class LiveCurve(LivePicture):
         self.fig, self.axes = new_figure(height=4.0)
         (self.train,) = self.axes.plot([], [], color=BLUE, label="training")
         (self.valid,) = self.axes.plot([], [], color=ORANGE, linestyle="--", label="held-out")
-        self.footer = self.fig.supxlabel(" ", fontsize=9, family="monospace", color=GREY, x=0.02, ha="left")
+        self.footer = self.fig.supxlabel(" ", fontsize=9, color=GREY, x=0.02, ha="left")
+        self.footer.set_family(families("DejaVu Sans Mono"))
         self.axes.set_xlabel("epoch")
         # Below the axes, beside the word "epoch": no curve can run through it there.
         self.axes.legend(loc="upper right", bbox_to_anchor=(1.0, -0.07), ncols=2)
@@ -259,14 +313,16 @@ class LiveCurve(LivePicture):
             draw_landmarks(self.axes, self.landmarks)
         for line, key in ((self.train, "train"), (self.valid, "valid")):
             epochs, values = history.column(key)
-            line.set_data(epochs, values)
+            line.set_data(epochs, [value if _on_axis(value) else math.nan for value in values])
             line.set_marker("o" if len(epochs) < 3 else "")
-        values = [value for key in ("train", "valid") for value in history.column(key)[1] if value < 1e4]
-        perplexity_axis(self.axes, highest=max([10.0, *values, *self.landmarks.values()]))
+        values = [value for key in ("train", "valid") for value in history.column(key)[1] if _on_axis(value)]
+        landmarks = [value for value in self.landmarks.values() if _on_axis(value)]
+        perplexity_axis(self.axes, highest=max([10.0, *values, *landmarks]))
         self.axes.set_xlim(0, max(10, len(history)) * 1.01)
-        self.axes.set_title(status, fontsize=10, wrap=True)
+        self.axes.set_title(literal(status), fontsize=10, wrap=True, family=families())
         samples = history.column("sample")[1]
-        self.footer.set_text(samples[-1].replace("\n", " ")[:92] if samples else " ")
+        sample = samples[-1].replace("\n", " ")[:92] if samples else " "
+        self.footer.set_text(literal(sample, "DejaVu Sans Mono"))
 
 
 class AccuracyCurve(LivePicture):
@@ -292,7 +348,8 @@ class AccuracyCurve(LivePicture):
         """Put the progress into the figure's lines; the number of artists stays the same."""
         columns = {"loss": self.train, "valid_loss": self.valid, "accuracy": self.accuracy}
         for key, line in columns.items():
-            line.set_data(*history.column(key))
+            epochs, values = history.column(key)
+            line.set_data(epochs, [value if math.isfinite(value) else math.nan for value in values])
         epochs = math.ceil(history[-1]["epoch"]) if history else 1
         highest = max([0.75, *history.column("loss")[1]])
         self.losses.set_ylim(0, min(highest, 2) * 1.05)
@@ -300,7 +357,7 @@ class AccuracyCurve(LivePicture):
         self.accuracies.set_ylim(math.floor(20 * lowest) / 20, 1.0)
         for axes in (self.losses, self.accuracies):
             axes.set_xlim(0, epochs * 1.05)
-        self.fig.suptitle(status, fontsize=10, x=0.02, ha="left")
+        self.fig.suptitle(literal(status), fontsize=10, x=0.02, ha="left")
 
 
 class TextReport:
@@ -312,7 +369,6 @@ class TextReport:
     def __call__(self, history, status, final):
         """Print the line if it is time to; the signature that ``fit`` reports to."""
         import shutil
-        import sys
 
         now = time.perf_counter()
         status = status.replace("■ stops", "Ctrl-C stops")

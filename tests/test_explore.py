@@ -380,3 +380,10 @@ def test_present_makes_pictures_larger(explorers):
         plots.present(1)
     with pytest.raises(ValueError, match="zoom=9"):
         plots.present(9)
+
+
+def test_a_choice_refuses_what_it_does_not_offer():
+    with pytest.raises(ValueError, match=r"scheme='randm' is not known: use one of"):
+        explore.BatchRibbon().readout(scheme="randm")
+    with pytest.raises(ValueError, match=r"layout='batch' is not known: use one of 'time first', 'batch first'"):
+        explore.TensorTape().readout(layout="batch")

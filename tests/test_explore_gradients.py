@@ -76,7 +76,7 @@ def test_unknown_choices_are_named(lab, compass, window):
         compass.figure(step=99)
     with pytest.raises(ValueError, match="theta=0 must be above 0"):
         compass.figure(theta=0)
-    with pytest.raises(ValueError, match="num_steps=5 must divide 12"):
+    with pytest.raises(ValueError, match="num_steps=5 is not known: use one of 1, 2, 3, 4, 6, 12"):
         window.figure(num_steps=5)
     with pytest.raises(ValueError, match="recorded is empty"):
         explore.ClippingCompass([])

@@ -439,3 +439,25 @@ def test_the_report_suits_the_place(monkeypatch):
 def test_style_can_be_read_without_colours():
     assert len(set(plt.rcParams["axes.prop_cycle"].by_key()["color"])) == 6
     assert not plt.rcParams["axes.spines.top"]
+
+
+@pytest.mark.parametrize("sample", ["$x^{$", "a\\b $\\frac{$", "时间旅行者", "tab\tbell\x07", "\U0001f600", r"\$"])
+@pytest.mark.filterwarnings("error")
+def test_any_sample_is_drawn(sample):
+    history = History(landmarks={sample: 3.0, "infinite": math.inf, "none": math.nan, "zero": 0.0})
+    history.append({"epoch": 1, "train": math.nan, "valid": 1e300, "sample": sample, "seconds": 1.0})
+    curve = plots.LiveCurve()
+    curve.draw(history, sample)
+    assert plots.png(curve.fig)
+    assert "$" not in curve.footer.get_text().replace(r"\$", "")
+
+
+def test_a_failing_picture_is_told_once_and_ends_nothing(capsys):
+    class Broken(plots.LivePicture):
+        def draw(self, history, status):
+            raise RuntimeError("no ink")
+
+    broken = Broken()
+    broken([], "", final=True)
+    broken([], "", final=True)
+    assert capsys.readouterr().err.count("no ink") == 1

@@ -146,7 +146,8 @@ class LeakDetector(Explorer):
         for place, (name, written) in zip((1.1, 0.5), data["written"].items(), strict=True):
             lines = textwrap.wrap(written, 73)[:2]
             page.text(0, place, f"{name} writes", fontsize=9, color=styles[name][0], va="top")
-            page.text(0.155, place, "\n".join(lines), family="monospace", fontsize=8.5, va="top")
+            written = plots.literal("\n".join(lines), "DejaVu Sans Mono")
+            page.text(0.155, place, written, family=plots.families("DejaVu Sans Mono"), fontsize=8.5, va="top")
         return fig
 
     def describe(self, data):

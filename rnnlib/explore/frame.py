@@ -5,6 +5,14 @@ from IPython.display import display
 from rnnlib import plots
 
 
+def _choices(control):
+    """Return the values that a control offers, or None where it is not a choice."""
+    options = getattr(control, "options", None)
+    if options is None:
+        return None
+    return [option[1] if isinstance(option, tuple) else option for option in options]
+
+
 class Explorer:
     """One question that a reader answers by moving at most three controls.
 
@@ -48,13 +56,16 @@ class Explorer:
         """Return the controls' values, replaced by those that are given.
 
         Raises:
-            ValueError: for a name that is not a control.
+            ValueError: for a name that is not a control, or a value that a choice does not offer.
         """
-        for name in values:
+        for name, value in values.items():
             if name not in self.controls:
                 raise ValueError(
                     f"{name!r} is not a control of {type(self).__name__}: it has {', '.join(self.controls)}"
                 )
+            choices = _choices(self.controls[name])
+            if choices is not None and value not in choices:
+                raise ValueError(f"{name}={value!r} is not known: use one of {', '.join(map(repr, choices))}")
         return {name: control.value for name, control in self.controls.items()} | values
 
     def figure(self, **values):

@@ -75,11 +75,13 @@ class TemperatureDesk(Explorer):
         axes.set_xticks(places, ["space" if t == " " else t for t in self.vocab.decode(top)])
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("probability")
-        axes.set_title(f"next character after “{self.prefix}”: {data['choices']:.1f} effective choices")
+        axes.set_title(f"next character after “{plots.literal(self.prefix)}”: {data['choices']:.1f} effective choices")
         axes.legend(loc="upper right")
         page.axis("off")
         lines = textwrap.wrap(data["text"], 76)
-        page.text(0, 1, "\n".join(lines[:3]), family="monospace", fontsize=9.5, va="top", transform=page.transAxes)
+        written = plots.literal("\n".join(lines[:3]), "DejaVu Sans Mono")
+        mono = plots.families("DejaVu Sans Mono")
+        page.text(0, 1, written, family=mono, fontsize=9.5, va="top", transform=page.transAxes)
         return fig
 
     def describe(self, data):
