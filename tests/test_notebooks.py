@@ -123,6 +123,45 @@ def test_few_outputs_are_ignored(path):
         assert len(ignored) <= 0.35 * len(cells), f"{len(ignored)} of {len(cells)}"
 
 
+def mostly_asserts(source):
+    """Tell whether at least half of a cell's lines assert; imports and the line of the verdict don't count."""
+    written = {number for number, line in enumerate(source.splitlines(), start=1) if line.strip()}
+    asserting = others = 0
+    for node in ast.parse(source).body:
+        lines = len(written & set(range(node.lineno, node.end_lineno + 1)))
+        verdict = re.fullmatch(r"print\('[^']*'\)|print\(\"[^\"]*\"\)", ast.unparse(node))
+        if isinstance(node, ast.Assert):
+            asserting += lines
+        elif not isinstance(node, (ast.Import, ast.ImportFrom)) and not verdict:
+            others += lines
+    return asserting > 0 and asserting >= others
+
+
+def test_mostly_asserts():
+    assert mostly_asserts("import math\nassert math.pi > 3\nprint('Verified')")
+    assert mostly_asserts("x = 1\nassert (\n    x\n    == 1\n)")
+    assert not mostly_asserts("x = 1\ny = x\nassert y == 1")
+    assert not mostly_asserts("x = 1\nprint(x)\nassert x == 1")
+    assert not mostly_asserts("import math")
+
+
+@every_chapter
+def test_what_mostly_asserts_is_a_folded_check(path):
+    """It shows one line, the verdict; its input opens with a click, and slides leave it out."""
+    for cell in code_cells(read(path)):
+        if "check" not in tags(cell):
+            magic = cell.source.startswith(("%", "!"))
+            assert magic or not mostly_asserts(cell.source), cell.source
+            assert "hide-input" not in tags(cell) and "jupyter" not in cell.metadata, cell.source
+            continue
+        assert "assert" in cell.source
+        assert "hide-input" in tags(cell)
+        assert cell.metadata["jupyter"] == {"source_hidden": True}
+        assert cell.metadata["slideshow"] == {"slide_type": "skip"}
+        (verdict,) = cell.outputs
+        assert (verdict.output_type, verdict.name, verdict.text.count("\n")) == ("stream", "stdout", 1), cell.source
+
+
 @every_chapter
 def test_names_no_machine(path):
     text = path.read_text(encoding="utf-8")

@@ -47,7 +47,8 @@ def write_text(path):
     TEXT.mkdir(parents=True, exist_ok=True)
     notebook = jupytext.read(path)
     for cell in notebook.cells:
-        cell.metadata.pop("slideshow", None)  # `run` writes it anew
+        cell.metadata.pop("slideshow", None)  # `run` writes it anew, and what follows from the tag `check`
+        unfold(cell)
     jupytext.write(notebook, script, fmt="py:percent")
     print(script.relative_to(ROOT))
 
@@ -60,20 +61,65 @@ def load(path):
     return jupytext.read(path)
 
 
-def require_corpora():
+def corpora(notebook):
+    """Return the names of the corpora that a chapter reads, itself or for its exercises."""
+    source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    names = [name for name in data.CORPORA if re.search(rf"\b{name}\b", source)]
+    if "check." in source:  # many exercises are tried on this text
+        names = sorted({"time_machine", *names})
+    return [*names, "imdb"] if "imdb" in source else names
+
+
+def require_corpora(names):
     """Refuse to store outputs of a text that stands in for another."""
-    data.prefetch()
+    if not names:
+        return
+    data.prefetch(*names)
     for name, place in data.where().items():
-        if place.startswith("http"):
+        if name.removesuffix("_train").removesuffix("_test") in names and place.startswith("http"):
             sys.exit(f"{name}: the real text is not here, and stored outputs must come from it. See the line above.")
 
 
-def run(path):
-    """Execute a chapter from a fresh kernel and save it; on an error save nothing."""
+def code_of(notebook):
+    """Return what a kernel would run: source and tags of each code cell."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [(cell.source, sorted(cell.metadata.get("tags", []))) for cell in cells]
+
+
+def keep_outputs(notebook, stored):
+    """Give a chapter the outputs that are stored for its cells of code."""
+    both = ([cell for cell in book.cells if cell.cell_type == "code"] for book in (notebook, stored))
+    for cell, before in zip(*both, strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+
+
+def filled_in(path):
+    """Return a chapter as it is about to run, with what the library writes into it."""
     notebook = tidy(load(path))
     fill_in_stubs(notebook, chapter=int(path.name[:2]))
     fill_in_solutions(notebook, chapter=int(path.name[:2]))
     fill_in_definitions(notebook)
+    return notebook
+
+
+def run(path):
+    """Execute a chapter from a fresh kernel and save it; on an error save nothing. A change of text runs nothing."""
+    notebook = filled_in(path)
+    stored = tidy(jupytext.read(path)) if path.exists() else None
+    if stored is not None and code_of(notebook) == code_of(stored):
+        keep_outputs(notebook, stored)
+        print(f"{path.name}: the code is the stored one, so nothing was run")
+    else:
+        require_corpora(corpora(notebook))
+        execute(notebook, path)
+    nbformat.validate(notebook)
+    nbformat.write(tidy(notebook), path)
+    subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(path)], check=True)
+    slides.mark(path)
+
+
+def execute(notebook, path):
+    """Run the cells of a chapter in its folder, from a fresh kernel."""
     started = time.perf_counter()
     os.environ["OMP_NUM_THREADS"] = "1"  # as the tests run it: the numbers of a run don't depend on the machine's cores
     client = NotebookClient(
@@ -83,11 +129,7 @@ def run(path):
         client.execute()
     except CellExecutionError as error:
         sys.exit(f"{path.name}: not saved, a cell failed\n{error}")
-    nbformat.validate(notebook)
-    nbformat.write(tidy(notebook), path)
-    subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(path)], check=True)
-    slides.mark(path)
-    print(f"{path.name}: {time.perf_counter() - started:.0f} s, {path.stat().st_size / 1000:.0f} kB")
+    print(f"{path.name}: {time.perf_counter() - started:.0f} s")
 
 
 def fill_in_stubs(notebook, chapter):
@@ -147,12 +189,28 @@ def definitions(source):
     return found
 
 
+def fold(cell):
+    """Collapse the input of a check, in JupyterLab and in the book; one click opens it."""
+    if "check" in cell.metadata.get("tags", []):
+        cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
+        cell.metadata["jupyter"] = {"source_hidden": True}
+
+
+def unfold(cell):
+    """Undo :func:`fold`."""
+    cell.metadata.pop("jupyter", None)
+    if tags := [tag for tag in cell.metadata.pop("tags", []) if tag != "hide-input"]:
+        cell.metadata["tags"] = tags
+
+
 def tidy(notebook):
     """Number the cells, fix the kernel's name, drop what differs between machines or can't be shown again."""
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
         cell.metadata.pop("execution", None)
+        unfold(cell)
+        fold(cell)
         for output in cell.get("outputs", []):
             # A slider lives in a kernel; without one JupyterLab shows an error in its place. The text beside it stays.
             output.get("data", {}).pop(WIDGET_VIEW, None)
@@ -168,8 +226,6 @@ def main():
     parser.add_argument("chapter", nargs="?", default="", help="the first characters of a chapter's file name")
     arguments = parser.parse_args()
     os.environ.pop("RNNLIB_QUICK", None)  # stored outputs come from a full run
-    if arguments.action == "run":
-        require_corpora()
     for path in chapters(arguments.chapter):
         (write_text if arguments.action == "text" else run)(path)
 

@@ -134,10 +134,13 @@ def slide_types(notebook):
     """Return for each cell what its metadata must say: slide, subslide, - (goes on) or skip.
 
     A section begins a slide, a subsection and whatever no longer fits begin a subslide. A finding stays with its
-    figure. The sections for one's own desk are skipped.
+    figure. The sections for one's own desk are skipped, and so are checks.
     """
     types, filled, skipping = [], 0.0, False
     for cell in notebook.cells:
+        if "check" in cell.metadata.get("tags", []):
+            types.append("skip")
+            continue
         level, _ = heading(cell.source) if cell.cell_type == "markdown" else (0, "")
         if cell.cell_type == "markdown":
             shown, skipping = shown_blocks(cell, skipping)
