@@ -255,14 +255,24 @@ def test_solutions_are_those_of_the_checkers(path):
         assert textwrap.dedent(inspect.getsource(exercise.solution)).strip() in closing, exercise.name
 
 
+def is_guard(node):
+    """Tell whether a statement is nothing but a call of a function named check_…."""
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        return False
+    function = node.value.func
+    return getattr(function, "attr", getattr(function, "id", "")).startswith("check_")
+
+
 def definitions(source):
-    """Return the functions and classes that a source defines, by name, docstrings and comments aside."""
+    """Return the functions and classes that a source defines, by name, docstrings, comments and guards aside."""
     found = {}
     for node in ast.parse(source).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             for inner in ast.walk(node):
                 if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner) is not None:
                     inner.body = inner.body[1:]
+                if isinstance(getattr(inner, "body", None), list):
+                    inner.body = [part for part in inner.body if not is_guard(part)]
             found[node.name] = ast.dump(node)
     return found
 
@@ -285,6 +295,16 @@ def test_cells_define_what_the_library_has(path):
             for name, dump in defined.items():
                 assert name in library, f"{name} is not in rnnlib"
                 assert dump in [d for _, d in library[name]], f"{name} differs from rnnlib's"
+
+
+@every_chapter
+def test_taught_definitions_have_no_guards(path):
+    for cell in code_cells(read(path)):
+        if "defines" in tags(cell):
+            tree = ast.parse(cell.source)
+            assert not any(is_guard(node) for node in ast.walk(tree)), cell.source
+            names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+            assert not [name for name in names if name.startswith("check_")], cell.source
 
 
 TAUGHT = {
@@ -330,4 +350,6 @@ def test_nothing_is_hidden(module, name):
 def test_mirror_finds_a_planted_difference():
     right = definitions("def f(x):\n    '''Says so.'''\n    return x + 1  # add")
     assert right == definitions("def f(x):\n    return x + 1")
+    assert right == definitions("def f(x):\n    check_sizes(x=x)\n    return x + 1")
     assert right != definitions("def f(x):\n    return x - 1")
+    assert right != definitions("def f(x):\n    x = checked(x)\n    return x + 1")

@@ -160,33 +160,69 @@ def fill_in_solutions(notebook, chapter):
 
 
 def fill_in_definitions(notebook):
-    """Write the library's own source, without docstrings, into the cells tagged 'defines'."""
+    """Write the library's own source, without docstrings and guards, into the cells tagged 'defines'."""
     sources = {}
     for module in sorted((ROOT / "rnnlib").glob("*.py")):
         sources.update(definitions(module.read_text(encoding="utf-8")))
     for cell in notebook.cells:
         if "defines" in cell.metadata.get("tags", []):
-            for name, source in definitions(cell.source).items():
-                if name in sources:
-                    cell.source = cell.source.replace(source, sources[name])
+            lines = cell.source.splitlines()
+            for node in reversed(defining(cell.source)):
+                if node.name in sources:
+                    lines[first_line(node) - 1 : node.end_lineno] = [sources[node.name]]
             command = [sys.executable, "-m", "ruff", "format", "--stdin-filename", str(ROOT / "notebooks" / "cell.py")]
-            done = subprocess.run(command, input=cell.source, capture_output=True, text=True, check=True)
+            source = without_guard_imports("\n".join(lines))
+            done = subprocess.run(command, input=source, capture_output=True, text=True, check=True)
             cell.source = done.stdout.strip()
 
 
+def defining(source):
+    """Return the syntax of each function and class of a module, in order."""
+    return [node for node in ast.parse(source).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+
+
+def first_line(node):
+    """Return the number of the first line of a definition, decorators included."""
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+
+
+def is_guard(node):
+    """Tell whether a statement is nothing but a call of a function named check_…, which a lesson leaves out."""
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        return False
+    function = node.value.func
+    return getattr(function, "attr", getattr(function, "id", "")).startswith("check_")
+
+
 def definitions(source):
-    """Return the source of each function and class of a module by name, without docstrings."""
+    """Return the source of each function and class of a module by name, without docstrings and guards."""
     lines, found = source.splitlines(), {}
-    for node in ast.parse(source).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            kept = dict(enumerate(lines[first - 1 : node.end_lineno], start=first))
-            for inner in ast.walk(node):
-                if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner) is not None:
-                    for number in range(inner.body[0].lineno, inner.body[0].end_lineno + 1):
-                        del kept[number]
-            found[node.name] = "\n".join(kept.values())
+    for node in defining(source):
+        kept = dict(enumerate(lines[first_line(node) - 1 : node.end_lineno], start=first_line(node)))
+        for inner in ast.walk(node):
+            left_out = [part for part in getattr(inner, "body", []) if is_guard(part)] if has_body(inner) else []
+            if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner) is not None:
+                left_out.append(inner.body[0])
+            for part in left_out:
+                for number in range(part.lineno, part.end_lineno + 1):
+                    del kept[number]
+        found[node.name] = "\n".join(kept.values())
     return found
+
+
+def has_body(node):
+    """Tell whether a piece of syntax is a block of statements."""
+    return isinstance(getattr(node, "body", None), list)
+
+
+def without_guard_imports(source):
+    """Drop the names of guards from a cell's imports."""
+    lines = source.splitlines()
+    for node in reversed(ast.parse(source).body):
+        if isinstance(node, ast.ImportFrom) and any(alias.name.startswith("check_") for alias in node.names):
+            node.names = [alias for alias in node.names if not alias.name.startswith("check_")]
+            lines[node.lineno - 1 : node.end_lineno] = [ast.unparse(node)] if node.names else []
+    return "\n".join(lines).strip()
 
 
 def fold(cell):
