@@ -56,7 +56,7 @@ class FastRNN(ScratchRNN):
     def forward(self, ids, state=None):
         """Read a minibatch of token ids, as :meth:`rnnlib.scratch.ScratchRNN.forward` does."""
         check_ids(ids, self.vocab_size)
-        fresh = self.begin_state(len(ids))
-        state = fresh if state is None else state
-        check_state(state, fresh)
+        if state is None:
+            state = self.begin_state(len(ids))
+        check_state(state, self.begin_state(len(ids)))
         return FastRecurrence.apply(ids.T.long(), state, *self.params)

@@ -91,9 +91,9 @@ class LanguageModel(nn.Module):
             ValueError: if ids is not a (N, T) tensor of ids below V, or the state has another form.
         """
         check_ids(ids, self.vocab_size)
-        fresh = self.begin_state(len(ids))
-        state = fresh if state is None else state
-        check_state(state, fresh)
+        if state is None:
+            state = self.begin_state(len(ids))
+        check_state(state, self.begin_state(len(ids)))
         if self.embedding is None:
             inputs = one_hot(ids, self.vocab_size, self.linear.weight.dtype)
         else:

@@ -102,9 +102,9 @@ class ScratchRNN(nn.Module):
             ValueError: if ids is not a (N, T) tensor of ids below V, or the state has another shape than (N, H).
         """
         check_ids(ids, self.vocab_size)
-        fresh = self.begin_state(len(ids))
-        state = fresh if state is None else state
-        check_state(state, fresh)
+        if state is None:
+            state = self.begin_state(len(ids))
+        check_state(state, self.begin_state(len(ids)))
         inputs = one_hot(ids, self.vocab_size, self.params[0].dtype)  # (T, N, V)
         return self.recurrence(inputs, state, self.params)
 
@@ -454,9 +454,9 @@ class Bidirectional(nn.Module):
             ValueError: if ids is not a (N, T) tensor of ids below V, or the state has another form.
         """
         check_ids(ids, self.ahead.vocab_size)
-        fresh = self.begin_state(len(ids))
-        state = fresh if state is None else state
-        check_state(state, fresh)
+        if state is None:
+            state = self.begin_state(len(ids))
+        check_state(state, self.begin_state(len(ids)))
         logits, ahead_state = self.ahead(ids, state[0])  # (T * N, V)
         flipped, back_state = self.back(ids.flip(1), state[1])  # (T * N, V), last first
         in_order = flipped.unflatten(0, ids.T.shape).flip(0)  # (T, N, V)
