@@ -13,17 +13,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from test_notebooks import is_guard
 
 ROOT = Path(__file__).resolve().parent.parent
 STORED = Path(__file__).with_name("fingerprints.json")
-
-
-def is_guard(node):
-    """Tell whether a statement is nothing but a call of a function named check_…."""
-    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
-        return False
-    function = node.value.func
-    return getattr(function, "attr", getattr(function, "id", "")).startswith("check_")
 
 
 def is_docstring(node):
