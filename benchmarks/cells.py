@@ -16,8 +16,8 @@ from torch import nn
 
 import rnnlib
 from benchmarks import record
-from rnnlib import data, models, text, training
-from rnnlib.scratch import clip_gradients
+from rnnlib import data, layers, scratch, text
+from rnnlib.gradients import clip_gradients
 
 LAYERS = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
 # Cell, layers, hidden units for about 300,000 parameters, and the best of four learning rates that were tried
@@ -44,7 +44,7 @@ def new_model(cell, num_layers, num_hiddens, vocab_size, dropout=0.4, blank=0.1)
     layer = LAYERS[cell](vocab_size, num_hiddens, num_layers, dropout=between)
     nn.init.normal_(layer.weight_ih_l0, std=vocab_size**-0.5)  # the input moves a unit by about one (chapter 2)
     embedding = nn.Sequential(nn.Embedding(vocab_size, vocab_size), nn.Dropout(blank))
-    return models.LanguageModel(layer, vocab_size, embedding, dropout)
+    return layers.LanguageModel(layer, vocab_size, embedding, dropout)
 
 
 def train(model, train_ids, seed, lr, limit):
@@ -53,7 +53,7 @@ def train(model, train_ids, seed, lr, limit):
     batches = text.sequential_batches(train_ids, 32, 64, seed=seed)
     tokens, started = 0, time.process_time()
     while True:
-        for logits, targets in training.unroll(model, batches):
+        for logits, targets in scratch.unroll(model, batches):
             seconds = time.process_time() - started
             done = LIMITS[limit](seconds, tokens / len(train_ids))
             if done >= 1:
@@ -72,8 +72,8 @@ def measure(network, seed, train_ids, valid_ids, vocab_size, limit, **options):
     torch.manual_seed(seed)
     model = new_model(cell, num_layers, num_hiddens, vocab_size, **options)
     seconds, tokens = train(model, train_ids, seed, lr, limit)
-    held_out = training.perplexity(model, text.sequential_batches(valid_ids, 8, 64, offset=0))
-    seen = training.perplexity(model, text.sequential_batches(train_ids[: len(valid_ids)], 8, 64, offset=0))
+    held_out = scratch.perplexity(model, text.sequential_batches(valid_ids, 8, 64, offset=0))
+    seen = scratch.perplexity(model, text.sequential_batches(train_ids[: len(valid_ids)], 8, 64, offset=0))
     return {
         "cell": cell,
         "layers": num_layers,

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 import rnnlib
-from benchmarks import record
-from rnnlib import baselines, data, models, reviews, sentiment
+from benchmarks import naive_bayes, pretraining, record
+from rnnlib import baselines, data, sentiment, training
 
 SCORES = Path(__file__).resolve().parent.parent / "build" / "imdb"  # logits on held-out and test reviews, by run
 SEEDS = (0, 1, 2)
@@ -31,12 +31,12 @@ class Halves:
         train, test = data.load_imdb("train"), data.load_imdb("test")
         if len(train) + len(test) != 50_000:
             sys.exit("The official 50,000 reviews are not all here; the lines above say why.")
-        train, valid = reviews.hold_out_blocks(train)
+        train, valid = sentiment.hold_out_blocks(train)
         self.parts = {"train": train, "valid": valid, "test": test}
         started = time.process_time()
-        self.vocab = reviews.review_vocab(review.text for review in train)
+        self.vocab = sentiment.review_vocab(review.text for review in train)
         self.rows = {
-            part: [reviews.encode(review.text, self.vocab) for review in self.parts[part]] for part in self.parts
+            part: [sentiment.encode(review.text, self.vocab) for review in self.parts[part]] for part in self.parts
         }
         self.encoding_seconds = time.process_time() - started
         self.glove = data.load_glove(100, self.vocab.tokens)
@@ -55,14 +55,14 @@ class Halves:
     def texts(self, part):
         return [review.text for review in self.parts[part]]
 
-    def tails(self, part, keep=reviews.tail, length=LENGTH):
+    def tails(self, part, keep=sentiment.tail, length=LENGTH):
         return [keep(row, length) for row in self.rows[part]]
 
 
 def scored(halves, name, model, **cut):
     """Return accuracies of a model on the held-out and the test reviews, and keep its logits."""
     return judged(
-        halves, name, {part: sentiment.logits(model, halves.tails(part, **cut)) for part in ("valid", "test")}
+        halves, name, {part: sentiment.score_reviews(model, halves.tails(part, **cut)) for part in ("valid", "test")}
     )
 
 
@@ -73,13 +73,13 @@ def judged(halves, name, logits):
     return {part: round(100 * sentiment.accuracy(logits[part], halves.labels(part)), 2) for part in logits}
 
 
-def train(halves, model, epochs=4, lr=3e-3, seed=0, embedding_lr=1e-3, batches=reviews.Buckets, **cut):
+def train(halves, model, epochs=4, lr=3e-3, seed=0, embedding_lr=1e-3, batches=sentiment.Buckets, **cut):
     """Train a classifier on the training part with the recipe of the chapter; return the CPU minutes."""
     started = time.process_time()
     batches = batches(halves.tails("train", **cut), halves.labels("train"), 64, seed)
     optimizer, scheduler = sentiment.new_optimizer(model, epochs * len(batches), lr, embedding_lr)
     valid = halves.tails("valid", **cut), halves.labels("valid")
-    sentiment.fit_classifier(model, batches, epochs, optimizer, valid, scheduler=scheduler)
+    training.fit_classifier(model, batches, epochs, optimizer, valid, scheduler=scheduler)
     return round((time.process_time() - started) / 60, 2)
 
 
@@ -93,7 +93,7 @@ def count_models(halves):
     for name, model in {
         "words": baselines.tfidf_regression(1),
         "words and pairs": baselines.tfidf_regression(2, C=10),
-        "words and pairs, naive Bayes": baselines.NaiveBayesRegression(),
+        "words and pairs, naive Bayes": naive_bayes.NaiveBayesRegression(),
     }.items():
         started = time.process_time()
         model.fit(halves.texts("train"), halves.labels("train").numpy())
@@ -152,7 +152,7 @@ class ReadPadding(nn.Module):
         return self.model(ids)
 
 
-class Mixed(reviews.Buckets):
+class Mixed(sentiment.Buckets):
     """Minibatches of reviews as the shuffling brings them, short ones beside long ones."""
 
     stretch = 1
@@ -163,7 +163,7 @@ def mixed_logits(model, rows, batch_size=64):
     """Return logits (N,) from minibatches in the order of the rows."""
     model.eval()
     chunks = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    return torch.cat([model(*reviews.pad(chunk)) for chunk in chunks])
+    return torch.cat([model(*sentiment.pad(chunk)) for chunk in chunks])
 
 
 def one_direction(halves, readout):
@@ -173,24 +173,24 @@ def one_direction(halves, readout):
     sentiment.use_vectors(embedding, *halves.glove)
     layer = nn.LSTM(100, 64)
     nn.init.ones_(layer.bias_ih_l0.data[64:128])
-    return models.SentimentClassifier(nn.Sequential(models.DropWords(), embedding), layer, readout)
+    return sentiment.SentimentClassifier(nn.Sequential(sentiment.DropWords(), embedding), layer, readout)
 
 
 def padding(halves):
     """One LSTM from left to right with each read-out, trained for two epochs on the last 200 words."""
     cut = {"length": 200}
     readouts = {
-        "last state": models.last_state,
-        "mean": models.mean_state,
-        "maximum": models.max_state,
-        "mean and maximum": models.mean_and_max,
+        "last state": sentiment.last_state,
+        "mean": sentiment.mean_state,
+        "maximum": sentiment.max_state,
+        "mean and maximum": sentiment.mean_and_max,
     }
     for name, readout in readouts.items():
         model = one_direction(halves, readout)
         minutes = train(halves, model, epochs=2, **cut)
         yield {"run": name, **scored(halves, name, model, **cut), "minutes": minutes}
-    for name, batches in {"buckets": reviews.Buckets, "mixed batches": Mixed}.items():
-        model = ReadPadding(one_direction(halves, models.last_state))
+    for name, batches in {"buckets": sentiment.Buckets, "mixed batches": Mixed}.items():
+        model = ReadPadding(one_direction(halves, sentiment.last_state))
         minutes = train(halves, model, epochs=2, batches=batches, **cut)
         logits = {part: mixed_logits(model, halves.tails(part, **cut)) for part in ("valid", "test")}
         run = f"last output, padding read, trained on {name}"
@@ -199,7 +199,7 @@ def padding(halves):
 
 def words_kept(halves):
     """The recipe with other parts of a review, one seed."""
-    for name, keep in {"first": reviews.head, "last": reviews.tail, "both ends": reviews.both_ends}.items():
+    for name, keep in {"first": sentiment.head, "last": sentiment.tail, "both ends": sentiment.both_ends}.items():
         rnnlib.setup(0)
         model = halves.new_classifier()
         cut = {"keep": keep, "length": 200}
@@ -214,22 +214,22 @@ def classic(halves):
     halved after every epoch, gradients clipped at 1, batches of 64.
     """
     rnnlib.setup(0)
-    cut = {"keep": reviews.head, "length": 250}
+    cut = {"keep": sentiment.head, "length": 250}
     embedding = nn.Embedding(len(halves.vocab), 100)
     sentiment.use_vectors(embedding, *halves.glove)
     layer = nn.LSTM(100, 256, num_layers=2, dropout=0.5)
-    model = models.SentimentClassifier(embedding, layer, models.last_state)
+    model = sentiment.SentimentClassifier(embedding, layer, sentiment.last_state)
     started = time.process_time()
-    batches = reviews.Buckets(halves.tails("train", **cut), halves.labels("train"), 64)
+    batches = sentiment.Buckets(halves.tails("train", **cut), halves.labels("train"), 64)
     valid = halves.tails("valid", **cut), halves.labels("valid")
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=len(batches), gamma=0.5)  # every epoch
-    sentiment.fit_classifier(model, batches, 4, optimizer, valid, scheduler=scheduler)
+    training.fit_classifier(model, batches, 4, optimizer, valid, scheduler=scheduler)
     minutes = round((time.process_time() - started) / 60, 2)
     yield {"run": "classic, four epochs", **scored(halves, "classic", model, **cut), "minutes": minutes}
 
     layer = nn.LSTM(100, 256, num_layers=2, dropout=0.5, bidirectional=True)
-    model = models.SentimentClassifier(embedding, layer, models.both_ends_state)
+    model = sentiment.SentimentClassifier(embedding, layer, sentiment.both_ends_state)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     started, steps = time.process_time(), 4
     for done, _ in enumerate(sentiment.train_steps(model, batches, optimizer), start=1):
@@ -244,7 +244,7 @@ def best(halves):
     rnnlib.setup(0)
     pretrained = halves.new_classifier(num_hiddens=128)
     started = time.process_time()
-    sentiment.pretrain(pretrained, halves.rows["train"], epochs=3)
+    pretraining.pretrain(pretrained, halves.rows["train"], epochs=3)
     yield {"run": "pretraining", "minutes": round((time.process_time() - started) / 60, 2)}
     for seed in SEEDS:
         rnnlib.setup(seed)

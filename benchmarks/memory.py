@@ -7,7 +7,7 @@ Chapter 5 shows the curves; every run is written to benchmarks/results/memory.js
 
 import rnnlib
 from benchmarks import record
-from rnnlib import memory
+from rnnlib import gates
 
 LENGTHS = {"remember the first symbol": (5, 10, 20, 40, 80), "add the two marked numbers": (10, 20, 40, 80)}
 RATES, SEEDS = (0.003, 0.01), range(5)
@@ -18,10 +18,10 @@ def main():
     rows = []
     for task, lengths in LENGTHS.items():
         for length in lengths:
-            for cell in memory.CELLS:
+            for cell in gates.CELLS:
                 for lr in RATES:
                     for seed in SEEDS:
-                        run = memory.learn(cell, task, length, seed, lr=lr)
+                        run = gates.learn(cell, task, length, seed, lr=lr)
                         setting = {"task": task, "length": length, "cell": cell, "lr": lr, "seed": seed}
                         rows.append(setting | {name: round(value, 3) for name, value in run.items()})
                     print(

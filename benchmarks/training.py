@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmarks import clock
-from rnnlib import data, fast, models, scratch, text, training
+from rnnlib import data, layers, scratch, text, training
 from rnnlib.d2l_bridge import load_d2l, scratch_model
 
 V, N, T = 28, 32, 35  # vocabulary, batch size and steps of the classic chapter
@@ -20,11 +20,11 @@ def networks(num_hiddens, device):
     """Return the book's networks of one size by name; the tanh networks have the same weights."""
     torch.manual_seed(0)
     loop = scratch.ScratchRNN(V, num_hiddens, device, input_scale=0.01)
-    quick = fast.FastRNN(V, num_hiddens, device)
+    quick = layers.FastRNN(V, num_hiddens, device)
     quick.load_state_dict(loop.state_dict())
-    layers = {name: models.LanguageModel(layer(V, num_hiddens), V).to(device) for name, layer in LAYERS.items()}
-    models.copy_weights(loop, layers["nn.RNN"])
-    return {"ScratchRNN": loop, "FastRNN": quick, **layers}
+    on_torch = {name: layers.LanguageModel(layer(V, num_hiddens), V).to(device) for name, layer in LAYERS.items()}
+    layers.copy_weights(loop, on_torch["nn.RNN"])
+    return {"ScratchRNN": loop, "FastRNN": quick, **on_torch}
 
 
 def training_step(model, batches):
@@ -32,7 +32,7 @@ def training_step(model, batches):
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0, fused=True)
 
     def step():
-        nll, tokens = training.train_epoch(model, batches, optimizer)
+        nll, tokens = scratch.train_epoch(model, batches, optimizer)
         return nll / tokens
 
     return step
@@ -189,8 +189,8 @@ def recipes(device):
         "d2l's: H=512, all weights 0.01": theirs(512),
         "d2l's with H=256": theirs(256),
         "chapter 2: H=256, W_xh 1.0": ours(scratch.ScratchRNN(len(vocab), 256, device)),
-        "the same as a FastRNN": ours(fast.FastRNN(len(vocab), 256, device)),
-        "FastRNN, W_hh orthogonal, Adam": ours(orthogonal_start(fast.FastRNN(len(vocab), 256, device)), adam),
+        "the same as a FastRNN": ours(layers.FastRNN(len(vocab), 256, device)),
+        "FastRNN, W_hh orthogonal, Adam": ours(orthogonal_start(layers.FastRNN(len(vocab), 256, device)), adam),
     }
     return race_to(runs, levels=(1.3, 1.1), limit=500, device=device)
 

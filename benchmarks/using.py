@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 from torch import nn
 
 from benchmarks import clock, record
-from rnnlib import data, explore, fast, gradients, models, plots, reviews, sampling, scratch, sentiment, text
+from rnnlib import data, explore, gradients, layers, plots, scratch, sentiment, text
 
 V = 28
 NOTEBOOKS = record.RESULTS.parent.parent / "notebooks"
@@ -31,12 +31,12 @@ def writing(device):
     for num_hiddens in (256, 512):
         nets = {
             "ScratchRNN": scratch.ScratchRNN(V, num_hiddens, device),
-            "FastRNN": fast.FastRNN(V, num_hiddens, device),
+            "FastRNN": layers.FastRNN(V, num_hiddens, device),
         }
         for layer in (nn.RNN, nn.GRU, nn.LSTM):
-            nets[f"nn.{layer.__name__}"] = models.LanguageModel(layer(V, num_hiddens), V).to(device)
+            nets[f"nn.{layer.__name__}"] = layers.LanguageModel(layer(V, num_hiddens), V).to(device)
         rivals = {
-            name: lambda model=model: sampling.generate(model, vocab, "time traveller", 200, 0.8, seed=0)
+            name: lambda model=model: scratch.generate(model, vocab, "time traveller", 200, 0.8, seed=0)
             for name, model in nets.items()
         }
         measured = clock.side_by_side(rivals, repeats=7, device=device)
@@ -104,12 +104,12 @@ def imdb_pace(device, steps=40):
     start = time.process_time()
     train, test = data.load_imdb("train"), data.load_imdb("test")
     loaded = time.process_time()
-    vocab = reviews.review_vocab(review.text for review in train)
+    vocab = sentiment.review_vocab(review.text for review in train)
     counted = time.process_time()
-    rows = [reviews.encode(review.text, vocab) for review in (*train, *test)]
+    rows = [sentiment.encode(review.text, vocab) for review in (*train, *test)]
     encoded = time.process_time()
-    tails, labels = [reviews.tail(row, 400) for row in rows[: len(train)]], torch.tensor([r.label for r in train])
-    batches = reviews.Buckets(tails, labels, 64)
+    tails, labels = [sentiment.tail(row, 400) for row in rows[: len(train)]], torch.tensor([r.label for r in train])
+    batches = sentiment.Buckets(tails, labels, 64)
     model = sentiment.new_classifier(len(vocab)).to(device)
     optimizer, _ = sentiment.new_optimizer(model, len(batches))
     started = time.process_time()

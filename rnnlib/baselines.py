@@ -1,8 +1,103 @@
-"""Classifiers of reviews without a network, on scikit-learn: what a recurrent one has to beat (chapter 7)."""
+"""What a network has to beat: counting models of text (chapter 2) and classifiers of reviews (chapter 7)."""
 
 import numpy as np
 
-from rnnlib.reviews import tokenize_review
+from rnnlib.guards import check_sizes, is_whole
+from rnnlib.sentiment import tokenize_review
+
+
+class NGram:
+    """Predict a token from the ``order - 1`` tokens before it, by counting.
+
+    Counts are blended with the next shorter context, c for count and k for ``smoothing``:
+
+        p(x | context) = (c(context, x) + k p(x | shorter context)) / (c(context) + k)
+
+    down to the uniform distribution 1 / V (MacKay and Peto, 1995, "A hierarchical Dirichlet language model").
+
+    Args:
+        ids: the token ids of the training text.
+        order: n; 0 is the uniform guess, 1 the unigram, 2 the bigram.
+        vocab_size: V.
+        smoothing: k > 0, the weight of the shorter context, in counts.
+
+    Raises:
+        ValueError: for a text without tokens or with ids that are not whole numbers from 0 to V - 1, an order that is
+            not a whole number from 0 on, smoothing that is not above 0, or contexts too many to number.
+    """
+
+    def __init__(self, ids, order, vocab_size, smoothing=1.0):
+        check_sizes(vocab_size=vocab_size)
+        if not smoothing > 0:
+            raise ValueError(f"smoothing={smoothing!r} must be above 0: a count of 0 would make a perplexity infinite")
+        if not is_whole(order, 0) or (int(vocab_size) + 1) ** int(order) >= 2**63:
+            raise ValueError(
+                f"order={order!r} must be a whole number between 0 and what {vocab_size} tokens allow in 64-bit numbers"
+            )
+        self.order, self.vocab_size, self.smoothing = order, vocab_size, smoothing
+        ids = self._checked(ids)
+        self._counts = []
+        for n in range(1, order + 1):
+            codes, contexts = self._codes(ids, n)
+            self._counts.append((np.unique(codes, return_counts=True), np.unique(contexts, return_counts=True)))
+
+    def _checked(self, ids):
+        """Return ids as a numpy array, or raise the error that names the remedy."""
+        ids = np.asarray(ids)
+        if not len(ids):
+            raise ValueError("the text has no tokens: there is nothing to count")
+        if ids.dtype.kind not in "iu":
+            raise ValueError(f"the token ids must be whole numbers, not {ids.dtype}: give vocab[tokens]")
+        if ids.min() < 0 or ids.max() >= self.vocab_size:
+            raise ValueError(
+                f"id {ids.min() if ids.min() < 0 else ids.max()} is outside 0 to {self.vocab_size - 1}: "
+                "was the text coded with another vocabulary?"
+            )
+        return ids.astype(np.int64)
+
+    def _codes(self, ids, n):
+        """Number the n tokens that end at each position, and the n - 1 before it; before the text stands token V."""
+        base = self.vocab_size + 1
+        padded = np.concatenate([np.full(n - 1, self.vocab_size), ids])
+        codes = np.zeros(len(ids), dtype=np.int64)
+        for i in range(n):
+            codes = codes * base + padded[i : i + len(ids)]
+        return codes, codes // base
+
+    def probabilities(self, ids):
+        """Return p(x_t | its context) for every token of a text, a numpy array of the same length.
+
+        Raises:
+            ValueError: for a text without tokens or with ids outside 0 .. V - 1.
+        """
+        *_, p = self.blends(ids)
+        return p
+
+    def blends(self, ids):
+        """Yield the probabilities of every order from 0 to this one: each blends its counts with the one before."""
+        ids = self._checked(ids)
+        p = np.full(len(ids), 1.0 / self.vocab_size)
+        yield p
+        for n, (joint_counts, context_counts) in enumerate(self._counts, start=1):
+            codes, contexts = self._codes(ids, n)
+            joint, seen = _look_up(joint_counts, codes), _look_up(context_counts, contexts)
+            p = (joint + self.smoothing * p) / (seen + self.smoothing)
+            yield p
+
+    def perplexity(self, ids):
+        """Return the geometric mean of 1 / p over a text."""
+        return geometric_mean_of_inverses(self.probabilities(ids))
+
+
+def geometric_mean_of_inverses(p):
+    """Return the perplexity of the probabilities that a model gave to the tokens that came."""
+    return float(np.exp(-np.log(p).mean()))
+
+
+def landmarks(train_ids, valid_ids, vocab_size, orders=(0, 1, 2)):
+    """Return the held-out perplexities of the uniform guess, the unigram and the bigram, as a dict by name."""
+    names = {0: "uniform", 1: "unigram", 2: "bigram", 3: "trigram"}
+    return {names.get(n, f"{n}-gram"): NGram(train_ids, n, vocab_size).perplexity(valid_ids) for n in orders}
 
 
 def bag_of_words(max_words=1, vectorizer="TfidfVectorizer", **options):
@@ -32,26 +127,8 @@ def tfidf_regression(max_words=1, C=2.0):
     )
 
 
-class NaiveBayesRegression:
-    """Logistic regression on words and pairs of words, each weighted by its log-count ratio (Wang and Manning, 2012).
-
-    The ratio of a word with p occurrences in positive and q in negative reviews, each plus one and as a share of its
-    class, is log(p / q): naive Bayes' own weight.
-    """
-
-    def fit(self, texts, labels):
-        """Learn from reviews as they were written and their labels, 0 or 1; return self."""
-        from sklearn.linear_model import LogisticRegression
-
-        labels = np.asarray(labels)
-        self.vectorizer = bag_of_words(2, "CountVectorizer", binary=True)
-        counts = self.vectorizer.fit_transform(texts)
-        shares = [1 + np.asarray(counts[labels == label].sum(axis=0)).ravel() for label in (0, 1)]
-        self.ratio = np.log(shares[1] / shares[1].sum()) - np.log(shares[0] / shares[0].sum())
-        self.regression = LogisticRegression(C=2, solver="liblinear", max_iter=1000)
-        self.regression.fit(counts.multiply(self.ratio).tocsr(), labels)
-        return self
-
-    def decision_function(self, texts):
-        """Return the logits of reviews, (N,)."""
-        return self.regression.decision_function(self.vectorizer.transform(texts).multiply(self.ratio).tocsr())
+def _look_up(table, codes):
+    """Return the count of each code in a table, 0 for those it lacks."""
+    keys, counts = table
+    place = np.minimum(np.searchsorted(keys, codes), len(keys) - 1)
+    return np.where(keys[place] == codes, counts[place], 0)

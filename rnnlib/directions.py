@@ -5,10 +5,88 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnlib.models import check_layer, num_directions
-from rnnlib.sampling import check_num_tokens, check_prefix, check_vocab, evaluating, next_token_probabilities
-from rnnlib.scratch import check_sizes, one_hot
-from rnnlib.training import mean
+from rnnlib.gates import scan
+from rnnlib.guards import check_ids, check_layer, check_num_tokens, check_prefix, check_sizes, check_state, check_vocab
+from rnnlib.layers import num_directions
+from rnnlib.scratch import evaluating, mean, next_token_probabilities
+from rnnlib.text import one_hot
+
+
+def rnn_step(X, H, params):
+    """Take a tanh layer one time step on: H_t = tanh(X_t W_xh + H_{t-1} W_hh + b_h).
+
+    Args:
+        X, H: the input (N, D) and the hidden state before it (N, H).
+        params: [W_xh (D, H), W_hh (H, H), b_h (H,)].
+
+    Returns:
+        The output and the new state, which are both the new H (N, H).
+    """
+    W_xh, W_hh, b_h = params
+    H = torch.tanh(X @ W_xh + H @ W_hh + b_h)  # (N, H)
+    return H, H
+
+
+def both_ways(step, inputs, states, params):
+    """Run a bidirectional layer over time: one scan each way, the outputs side by side (Schuster and Paliwal, 1997).
+
+    Args:
+        step: of one time step, as in :func:`scan`: :func:`rnn_step`, :func:`lstm_step` or :func:`gru_step`.
+        inputs: (T, N, D), time first.
+        states: the state of each direction before its first step, forward first.
+        params: of each direction, forward first.
+
+    Returns:
+        The outputs (T, N, 2H): at time t the forward half has read steps 0 to t, the backward half steps T - 1 to t.
+        The state of each direction after its last step, which for the backward one is step 0.
+    """
+    ahead, last = scan(step, inputs, states[0], params[0])  # (T, N, H)
+    back, first = scan(step, inputs.flip(0), states[1], params[1])  # last step first
+    return torch.cat([ahead, back.flip(0)], dim=-1), (last, first)
+
+
+class Bidirectional(nn.Module):
+    """Two models of the book as one that reads in both directions.
+
+        O_t = [H_t ahead, H_t back] W_hq + b_q = H_t ahead W_hq[:H] + H_t back W_hq[H:] + b_q
+
+    A read-out of two states side by side is the sum of two read-outs, so each model keeps its own and their logits are
+    added. For a reader of whole sequences: as a language model it sees the answers.
+
+    Args:
+        ahead, back: two models of one vocabulary, such as two :class:`ScratchRNN`; ``back`` is given the ids flipped.
+    """
+
+    def __init__(self, ahead, back):
+        super().__init__()
+        self.ahead, self.back = ahead, back
+
+    def begin_state(self, batch_size, device=None):
+        """Return the state of each direction before its first token, forward first."""
+        return tuple(model.begin_state(batch_size, device) for model in (self.ahead, self.back))
+
+    def forward(self, ids, state=None):
+        """Read a minibatch of token ids in both directions.
+
+        Args:
+            ids: whole numbers (N, T).
+            state: the state of each direction to start from, forward first; zeros by default.
+
+        Returns:
+            logits (T * N, V), time first, and the last state of each direction; for the backward one that is the state
+            at the first token.
+
+        Raises:
+            ValueError: if ids is not a (N, T) tensor of ids below V, or the state has another form.
+        """
+        check_ids(ids, self.ahead.vocab_size)
+        if state is None:
+            state = self.begin_state(len(ids))
+        check_state(state, self.begin_state(len(ids)))
+        logits, ahead_state = self.ahead(ids, state[0])  # (T * N, V)
+        flipped, back_state = self.back(ids.flip(1), state[1])  # (T * N, V), last first
+        in_order = flipped.unflatten(0, ids.T.shape).flip(0)  # (T, N, V)
+        return logits + in_order.flatten(0, 1), (ahead_state, back_state)
 
 
 def dependencies(read, X):

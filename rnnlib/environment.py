@@ -27,9 +27,9 @@ def setup(seed=0):
     Raises:
         ValueError: for a seed that is not a whole number from 0 to 2**32 - 1, as NumPy needs it.
     """
-    from rnnlib import plots, scratch
+    from rnnlib import guards, plots
 
-    if not scratch.is_whole(seed, 0) or seed >= 2**32:
+    if not guards.is_whole(seed, 0) or seed >= 2**32:
         raise ValueError(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1 = {2**32 - 1}")
     torch.set_num_threads(quickest_threads())  # before the seeds, since the trial draws weights
     seed = int(seed)  # Python's own generator refuses a NumPy number

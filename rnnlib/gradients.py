@@ -1,12 +1,77 @@
-"""How gradients travel through time: products of Jacobians, gradients by lag, truncation (built in chapter 3).
-
-Everything here measures; nothing trains. Give it float64: over a hundred steps norms fall below what float32 can hold.
-"""
+"""Gradients through time: by hand, clipped, cut, and measured (built in chapter 3)."""
 
 import torch
 import torch.nn.functional as F
 
-from rnnlib.scratch import check_sizes, detach
+from rnnlib.guards import check_sizes
+
+
+def cross_entropy(logits, targets):
+    """Return the mean cross-entropy and its gradient with respect to the logits: (softmax - one-hot) / rows.
+
+    Args:
+        logits: (rows, V).
+        targets: ids (rows,).
+
+    Returns:
+        The loss, a tensor without dimensions, and its gradient (rows, V).
+    """
+    log_p = torch.log_softmax(logits, dim=1)  # (rows, V)
+    chosen = F.one_hot(targets, logits.shape[1])  # (rows, V)
+    loss = -(log_p * chosen).sum() / len(targets)
+    return loss, (log_p.exp() - chosen) / len(targets)
+
+
+def squared_error(outputs, targets):
+    """Return the mean squared error and its gradient with respect to the outputs: 2 (outputs - targets) / numbers.
+
+    Args:
+        outputs, targets: real numbers (rows, Q).
+
+    Returns:
+        The loss, a tensor without dimensions, and its gradient (rows, Q).
+    """
+    error = outputs - targets  # (rows, Q)
+    return (error**2).mean(), 2 * error / error.numel()
+
+
+@torch.no_grad()
+def bptt(inputs, targets, H, params, loss=cross_entropy):
+    """Compute the loss of a tanh recurrent network and all its gradients by backpropagation through time.
+
+    With the gradient dO_t of the loss with respect to the outputs, the gradient D_t before the tanh runs backwards,
+
+        D_t = (dO_t W_hq^T + D_{t+1} W_hh^T) * (1 - H_t^2),        D_{T+1} = 0,
+
+    and every weight gathers what it did at all T steps (Werbos, 1990).
+
+    Args:
+        inputs: (T, N, V), time first.
+        targets: of all outputs, time first, as the loss takes them: ids (T * N,) or real numbers (T * N, Q).
+        H: the state before the first step, (N, H).
+        params: [W_xh (V, H), W_hh (H, H), b_h (H,), W_hq (H, Q), b_q (Q,)].
+        loss: a function from outputs (T * N, Q) and targets to the loss and its gradient with respect to the outputs,
+            :func:`cross_entropy` or :func:`squared_error`.
+
+    Returns:
+        The loss, a tensor without dimensions.
+        The gradients of the five parameters, in their order.
+        The gradient with respect to H, (N, H).
+    """
+    W_xh, W_hh, b_h, W_hq, b_q = params
+    states = [H]
+    for X in inputs:  # forward: X (N, V)
+        states.append(torch.tanh(X @ W_xh + states[-1] @ W_hh + b_h))  # (N, H)
+    before, after = torch.stack(states[:-1]), torch.stack(states[1:])  # (T, N, H) each
+    value, dO = loss(after.flatten(0, 1) @ W_hq + b_q, targets)  # dO: (T * N, Q)
+    D, dH = (dO @ W_hq.T).reshape(after.shape), torch.zeros_like(H)  # (T, N, H), (N, H)
+    for t in reversed(range(len(inputs))):  # backward
+        D[t] = (D[t] + dH) * (1 - after[t] ** 2)  # (N, H)
+        dH = D[t] @ W_hh.T  # (N, H)
+    inputs, before, after, D = (M.flatten(0, 1) for M in (inputs, before, after, D))
+    # One product of stacked time steps, (T * N, ...), for each sum over time:
+    grads = [inputs.T @ D, before.T @ D, D.sum(0), after.T @ dO, dO.sum(0)]
+    return value, grads, dH
 
 
 def linear_unit(a):
@@ -111,6 +176,42 @@ def truncated_gradient(model, X, Y, num_steps):
         gradient += torch.cat([g.flatten() for g in torch.autograd.grad(loss, params)])
         total += float(loss.detach())
     return total, gradient
+
+
+def clip_gradients(params, theta):
+    """Scale all gradients together so that their joint norm is at most theta: g <- min(1, theta / ||g||) g.
+
+    The norm is that of all gradients laid end to end (Pascanu, Mikolov and Bengio, 2013), so the direction of the
+    step does not change.
+
+    Args:
+        params: an iterable of parameters; those without a gradient are skipped.
+        theta: the largest norm to allow, above 0.
+
+    Returns:
+        The norm before clipping, a tensor without dimensions.
+
+    Raises:
+        ValueError: if theta is not above 0.
+    """
+    if not theta > 0:
+        raise ValueError(f"theta={theta!r} must be above 0: it is the largest gradient norm to allow")
+    grads = [p.grad for p in params if p.grad is not None]
+    if not grads:
+        return torch.tensor(0.0)
+    norm = torch.sqrt(sum((g**2).sum() for g in grads))
+    # The 1e-6 is there for a norm of 0, as in PyTorch.
+    scale = torch.clamp(theta / (norm + 1e-6), max=1.0)
+    for g in grads:
+        g.mul_(scale)
+    return norm
+
+
+def detach(state):
+    """Cut a state off the graph that made it, keeping its values: a tensor, or a tuple of states, as an LSTM has."""
+    if isinstance(state, torch.Tensor):
+        return state.detach()
+    return tuple(detach(part) for part in state)
 
 
 def saved_bytes(forward, params=()):

@@ -326,7 +326,7 @@ class LiveCurve(LivePicture):
 
 
 class AccuracyCurve(LivePicture):
-    """Loss and held-out accuracy of a classifier, redrawn while :func:`rnnlib.sentiment.fit_classifier` runs."""
+    """Loss and held-out accuracy of a classifier, redrawn while :func:`rnnlib.training.fit_classifier` runs."""
 
     alt = "Left: loss by epoch, solid for training, dots for held-out reviews. Right: held-out accuracy by epoch."
 
@@ -402,7 +402,7 @@ def curve_figure(history):
 
 
 def accuracy_figure(progress):
-    """Return a Figure of a :class:`rnnlib.sentiment.Progress`: loss and held-out accuracy by epoch."""
+    """Return a Figure of a :class:`rnnlib.training.Progress`: loss and held-out accuracy by epoch."""
     curve = AccuracyCurve()
     best = progress.best if progress.column("accuracy")[1] else None
     curve.draw(progress, f"best held-out accuracy {best['accuracy']:.1%} at epoch {best['epoch']:.0f}" if best else "")

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from rnnlib import data, environment, models, text, training
+from rnnlib import data, environment, layers, text, training
 
 FOLDER = Path(__file__).parent / "checkpoints"
 
@@ -61,7 +61,7 @@ def shakespeare_gru():
     ids = vocab[characters]
     size = int(0.9 * len(ids))
     train_ids, valid_ids = ids[:size], ids[size:]
-    model = models.LanguageModel(nn.GRU(64, 256), len(vocab), nn.Embedding(len(vocab), 64)).to(device)
+    model = layers.LanguageModel(nn.GRU(64, 256), len(vocab), nn.Embedding(len(vocab), 64)).to(device)
     return model, train_shakespeare(model, train_ids, valid_ids, epochs=6), train_ids
 
 
@@ -73,7 +73,7 @@ def small_model(layer_class, num_hiddens):
     layer = layer_class(len(LETTERS), num_hiddens)
     nn.init.normal_(layer.weight_ih_l0, std=len(LETTERS) ** -0.5)  # the input moves a unit by about one (chapter 2)
     embedding = nn.Sequential(nn.Embedding(len(LETTERS), len(LETTERS)), nn.Dropout(0.1))
-    return models.LanguageModel(layer, len(LETTERS), embedding, dropout=0.3)
+    return layers.LanguageModel(layer, len(LETTERS), embedding, dropout=0.3)
 
 
 def time_machine(layer_class, num_hiddens, lr):

@@ -1,72 +1,322 @@
-"""Train, pretrain and question a classifier of reviews (built in chapter 7)."""
+"""Judging reviews: words, padding, read-outs, a classifier and its training (built in chapter 7)."""
 
-import contextlib
-import copy
-import math
-import time
+import collections
+import re
+import reprlib
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnlib import models, reviews
-from rnnlib.scratch import check_sizes, clip_gradients
-from rnnlib.training import Diverged, History, check_optimizer
+from rnnlib.gradients import clip_gradients
+from rnnlib.guards import Diverged, check_lengths, check_reader, check_sizes, is_whole
+from rnnlib.layers import num_directions
+from rnnlib.text import Vocab
+
+UNK, PAD = 0, 1  # ids in every vocabulary of reviews: two, or padding would be read as an unknown word
 
 
-class Progress(History):
-    """What happened in each round of training a classifier: a list of dicts, as :class:`rnnlib.training.History`.
+# A word, a part of a contraction as GloVe's authors cut it (do|n't, it|'s, we|'ll), a run of dots, or another sign.
+TOKEN = re.compile(r"[^\W\d_]+(?=n't)|n't|'(?:s|m|re|ve|ll|d)\b|\w+|\.{2,}|[^\w\s]")
 
-    The keys are ``epoch`` (a fraction), ``loss`` (mean cross-entropy in nats while learning), ``valid_loss`` and
-    ``accuracy`` (on held-out reviews; None where they weren't measured) and ``seconds``.
+
+def tokenize_review(text):
+    """Cut a review into lower-case words and signs; line breaks in HTML, ``<br />``, count as white space.
+
+    >>> tokenize_review("It's GOOD,<br />isn't it?")
+    ['it', "'s", 'good', ',', 'is', "n't", 'it', '?']
     """
-
-    keys = ("epoch", "loss", "valid_loss", "accuracy", "seconds")
-
-    @property
-    def best(self):
-        """The row with the highest held-out accuracy.
-
-        Raises:
-            ValueError: while none is measured.
-        """
-        measured = [row for row in self if row["accuracy"] is not None]
-        if not measured:
-            raise ValueError("no held-out accuracy is measured yet: give fit_classifier a valid=(rows, labels)")
-        return max(measured, key=lambda row: row["accuracy"])
-
-    def plot(self):
-        """Return a matplotlib Figure of the curves."""
-        from rnnlib import plots
-
-        return plots.accuracy_figure(self)
+    return TOKEN.findall(text.replace("<br />", " ").replace("’", "'").lower())
 
 
-@torch.no_grad()
-def logits(model, rows, batch_size=256):
-    """Return the logits of encoded reviews, (N,) in their order, on the CPU; dropout is off meanwhile.
+def review_vocab(texts, size=25_000):
+    """Return a Vocab of the most frequent words of many texts, with ``<unk>`` as id 0 and ``<pad>`` as id 1.
 
     Args:
-        model: ``model(ids, lengths)`` gives logits (N,).
-        rows: 1-D tensors of ids.
-        batch_size: reviews in a batch; reviews of like length share one.
+        texts: an iterable of reviews as they were written; training reviews alone, or the test leaks into the ids.
+        size: number of ids, the two reserved ones included.
 
     Raises:
-        ValueError: for a batch_size that is not a whole number of at least 1.
+        ValueError: for one text instead of many, for texts without words, or a size below 3.
     """
-    check_sizes(batch_size=batch_size)
-    parameter, was_training = next(model.parameters()), model.training
-    model.eval()
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    result = torch.empty(len(rows), dtype=parameter.dtype)
-    try:
-        for start in range(0, len(order), batch_size):
-            chunk = order[start : start + batch_size]
-            ids, lengths = reviews.pad([rows[i] for i in chunk])
-            result[chunk] = model(ids.to(parameter.device), lengths.to(parameter.device)).cpu()
-    finally:
-        model.train(was_training)
-    return result
+    if isinstance(texts, str):
+        raise ValueError(f"texts={reprlib.repr(texts)} is one review: give a list of them")
+    if not is_whole(size, 3):
+        raise ValueError(f"size={size!r} must be a whole number of at least 3, since <unk> and <pad> take two ids")
+    counts = collections.Counter()
+    for text in texts:
+        counts.update(tokenize_review(text))
+    return Vocab([word for word, _ in counts.most_common(size - 2)], reserved=("<pad>",))
+
+
+def encode(text, vocab):
+    """Return the ids of a review's words, a 1-D tensor; a review without words becomes one ``<unk>``."""
+    return torch.tensor(vocab[tokenize_review(text)] or [UNK])
+
+
+def head(ids, length):
+    """Keep the first words of a review."""
+    check_sizes(length=length)
+    return ids[:length]
+
+
+def tail(ids, length):
+    """Keep the last words of a review, where most reviewers give their verdict."""
+    check_sizes(length=length)
+    return ids[-length:]
+
+
+def both_ends(ids, length):
+    """Keep the first quarter of the length from the beginning of a review, the rest from its end."""
+    check_sizes(length=length)
+    first = length // 4
+    return ids if len(ids) <= length else torch.cat([ids[:first], ids[first - length :]])
+
+
+def pad(rows, length=0):
+    """Put rows of unlike length into one tensor, ``<pad>`` after their ends.
+
+    Args:
+        rows: N tensors of ids, each with at least one.
+        length: pad further, to this length at least.
+
+    Returns:
+        ids (N, T) and lengths (N,).
+
+    Raises:
+        ValueError: for no rows at all.
+    """
+    check_sizes(rows=len(rows))
+    lengths = torch.tensor([len(row) for row in rows])
+    ids = torch.full((len(rows), max(length, int(lengths.max()))), PAD)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+    return ids, lengths
+
+
+def bucket_order(lengths, batch_size, generator, stretch=50):
+    """Sort reviews into minibatches of like length, in random order.
+
+    Args:
+        lengths: words of each review.
+        batch_size: reviews in a minibatch; the last ones may have fewer.
+        generator: torch.Generator of the order.
+        stretch: so many minibatches' worth of shuffled reviews are sorted by length together.
+
+    Returns:
+        A list of lists of positions, in which every review stands once.
+    """
+    order = torch.randperm(len(lengths), generator=generator).tolist()
+    batches = []
+    for start in range(0, len(order), stretch * batch_size):
+        alike = sorted(order[start : start + stretch * batch_size], key=lambda i: lengths[i])
+        batches += [alike[i : i + batch_size] for i in range(0, len(alike), batch_size)]
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+class Buckets:
+    """Minibatches of reviews of like length, in a new order at every pass, so that little of a batch is padding.
+
+    Every pass yields each review once, in the order of :func:`bucket_order`: ids (N, T), lengths (N,), labels (N,).
+
+    Args:
+        rows: encoded reviews, 1-D tensors of ids.
+        labels: 0 or 1 for each.
+        batch_size: reviews N in a batch; the last one of a pass may have fewer.
+        seed: of the order.
+
+    Raises:
+        ValueError: for no reviews at all, or another number of labels.
+    """
+
+    stretch = 50
+
+    def __init__(self, rows, labels, batch_size, seed=0):
+        check_sizes(batch_size=batch_size)
+        self.rows, self.labels = [torch.as_tensor(row) for row in rows], torch.as_tensor(labels)
+        if not self.rows or len(self.rows) != len(self.labels):
+            raise ValueError(
+                f"{len(self.rows)} reviews and {len(self.labels)} labels: give one label for each, at least one"
+            )
+        self.batch_size = batch_size
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __len__(self):
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self):
+        lengths = [len(row) for row in self.rows]
+        for places in bucket_order(lengths, self.batch_size, self._generator, self.stretch):
+            yield *pad([self.rows[i] for i in places]), self.labels[places]
+
+
+def hold_out_blocks(reviews, num_valid=1250):
+    """Hold out a block of each class, its last ids: within a class, reviews of one film have neighbouring ids.
+
+    So no film has its praise, or its blame, on both sides. The classes have their films in different orders, though:
+    a film whose praise is held out may have its blame among the training reviews.
+
+    Args:
+        reviews: sorted by label and id, as :func:`rnnlib.data.load_imdb` returns them.
+        num_valid: reviews of each class to hold out, those with the highest ids.
+
+    Returns:
+        Two lists of reviews, for training and for validation.
+
+    Raises:
+        ValueError: if a class has no more reviews than are to be held out.
+    """
+    train, valid = [], []
+    for label in (0, 1):
+        group = [review for review in reviews if review.label == label]
+        if not 0 < num_valid < len(group):
+            raise ValueError(f"num_valid={num_valid} must be at least 1 and below {len(group)}")
+        train += group[:-num_valid]
+        valid += group[-num_valid:]
+    return train, valid
+
+
+class BothWays(nn.Module):
+    """A recurrent layer in both directions over padded rows, which never reads padding.
+
+    What it computes is what ``bidirectional=True`` computes on packed rows. Packing takes the slow way through
+    PyTorch on a CPU, one small step after another; here each row's real steps are turned round, the padding stays
+    behind them, and two plain layers take the fast way (chapter 7 measures both).
+
+    Args:
+        layer_class: ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``.
+        input_size, hidden_size: numbers in an input vector, and hidden units H of each direction.
+    """
+
+    def __init__(self, layer_class, input_size, hidden_size):
+        super().__init__()
+        self.hidden_size, self.bidirectional = hidden_size, True
+        self.ahead, self.back = layer_class(input_size, hidden_size), layer_class(input_size, hidden_size)
+
+    def forward(self, inputs, lengths):
+        """Return outputs (T, N, 2H) for inputs (T, N, D) of which row n has ``lengths[n]`` real steps."""
+        ahead, _ = self.ahead(inputs)
+        back, _ = self.back(flip_padded(inputs, lengths))
+        return torch.cat([ahead, flip_padded(back, lengths)], dim=2)
+
+
+def flip_padded(inputs, lengths):
+    """Turn round the real steps of each row, (T, N, D), and leave the padding after them where it is."""
+    t = torch.arange(len(inputs), device=inputs.device)[:, None]  # (T, 1)
+    source = torch.where(t < lengths, lengths - 1 - t, t)  # (T, N)
+    return inputs[source, torch.arange(inputs.shape[1], device=inputs.device)]
+
+
+def read_padded(rnn_layer, inputs, lengths):
+    """Return the outputs (T, N, directions * H) of a recurrent layer that doesn't read padding.
+
+    Args:
+        rnn_layer: a :class:`BothWays`, or an ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, time first.
+        inputs: (T, N, D).
+        lengths: real steps of each row, (N,).
+    """
+    if isinstance(rnn_layer, BothWays):
+        return rnn_layer(inputs, lengths)
+    if not rnn_layer.bidirectional:
+        return rnn_layer(inputs)[0]  # read from the left, padding comes after everything that counts
+    packed = pack_padded_sequence(inputs, lengths.cpu(), enforce_sorted=False)
+    return pad_packed_sequence(rnn_layer(packed)[0], total_length=len(inputs))[0]
+
+
+def real_steps(outputs, lengths):
+    """Return True where a step is real, False where it is padding, (T, N, 1)."""
+    return (torch.arange(len(outputs), device=outputs.device)[:, None] < lengths)[..., None]
+
+
+def last_state(outputs, lengths):
+    """Read out the state after the last real step, (N, D): of one direction; in two, the backward one has read little.
+
+    Args:
+        outputs: (T, N, D).
+        lengths: real steps, (N,).
+    """
+    return outputs[lengths - 1, torch.arange(len(lengths), device=outputs.device)]
+
+
+def both_ends_state(outputs, lengths):
+    """Read out the state in which each of two directions has read everything, (N, 2H): ``h_n`` of a packed layer."""
+    ahead, _ = last_state(outputs, lengths).chunk(2, dim=1)
+    _, back = outputs[0].chunk(2, dim=1)
+    return torch.cat([ahead, back], dim=1)
+
+
+def mean_state(outputs, lengths):
+    """Read out the mean over the real steps, (N, D)."""
+    return (outputs * real_steps(outputs, lengths)).sum(dim=0) / lengths[:, None]
+
+
+def max_state(outputs, lengths):
+    """Read out the largest value of each unit over the real steps, (N, D)."""
+    return outputs.masked_fill(~real_steps(outputs, lengths), -torch.inf).amax(dim=0)
+
+
+def mean_and_max(outputs, lengths):
+    """Read out mean and maximum side by side, (N, 2D) (Howard and Ruder, 2018)."""
+    return torch.cat([mean_state(outputs, lengths), max_state(outputs, lengths)], dim=1)
+
+
+class DropWords(nn.Module):
+    """In training, replace each id by ``<unk>`` with probability p, so that no single word is relied upon."""
+
+    def __init__(self, p=0.1, unk=0):
+        super().__init__()
+        self.p, self.unk = p, unk
+
+    def forward(self, ids):
+        """Return ids of the same shape; outside training, the same ids."""
+        if not self.training:
+            return ids
+        return ids.masked_fill(torch.rand(ids.shape, device=ids.device) < self.p, self.unk)
+
+
+class SentimentClassifier(nn.Module):
+    """Read a review word by word and answer with one logit: above 0 it is positive.
+
+    Args:
+        embedding: a module that turns ids (T, N) into vectors (T, N, D), such as an ``nn.Embedding``, or
+            ``nn.Sequential(DropWords(), nn.Embedding(...))``.
+        rnn_layer: a :class:`BothWays`, or an ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, time first.
+        readout: turns outputs (T, N, directions * H) and lengths (N,) into one row a review, such as
+            :func:`mean_and_max`, :func:`max_state` or :func:`last_state`.
+        dropout: the probability with which numbers are dropped before the layer and before the answer, in training.
+
+    Raises:
+        ValueError: if the layer is batch first or projects its states, or if the embedding is wider or narrower than
+            what it reads.
+    """
+
+    def __init__(self, embedding, rnn_layer, readout=mean_and_max, dropout=0.5):
+        super().__init__()
+        check_reader(rnn_layer, embedding)
+        self.embedding, self.rnn, self.readout = embedding, rnn_layer, readout
+        self.dropout = nn.Dropout(dropout)
+        width = num_directions(rnn_layer) * rnn_layer.hidden_size
+        width = readout(torch.zeros(1, 1, width), torch.ones(1, dtype=torch.int64)).shape[1]
+        self.linear = nn.Linear(width, 1)
+
+    def forward(self, ids, lengths=None):
+        """Return logits (N,) for ids (N, T).
+
+        Args:
+            ids: words, padded after their ends.
+            lengths: real words of each review, (N,), each at least 1; all are real by default.
+
+        Raises:
+            ValueError: unless lengths is one whole number from 1 to T for each review.
+        """
+        if lengths is None:
+            lengths = torch.full((len(ids),), ids.shape[1])
+        check_lengths(lengths, *ids.shape)
+        lengths = lengths.to(ids.device)
+        vectors = self.dropout(self.embedding(ids.T))  # (T, N, D)
+        outputs = read_padded(self.rnn, vectors, lengths)  # (T, N, directions * H)
+        return self.linear(self.dropout(self.readout(outputs, lengths))).squeeze(1)  # (N,)
 
 
 def accuracy(logits, labels):
@@ -114,101 +364,6 @@ def train_steps(model, batches, optimizer, scheduler=None, clip=1.0, loss=classi
         yield float(value.detach())
 
 
-def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, report=None, **options):
-    """Train a classifier, watch it live, and keep the weights of the epoch that was best on held-out reviews.
-
-    The kernel's stop button ends it; the model is then the best so far.
-
-    Args:
-        model, batches, optimizer: as in :func:`train_steps`; ``len(batches)`` is the number of minibatches in an
-            epoch.
-        epochs: passes over the batches.
-        valid: held-out rows and labels, measured after every epoch.
-        rounds: how often an epoch reports.
-        report: called as ``report(progress, status, final)``; by default the live curve in Jupyter and a line of text
-            elsewhere.
-        **options: ``scheduler``, ``clip`` and ``loss``, for :func:`train_steps`.
-
-    Returns:
-        Progress: one dict a round; ``.plot()`` draws it again.
-
-    Raises:
-        ValueError: for a number of epochs below 1, batches that are empty or have no length, or an optimizer of another
-            model.
-    """
-    check_sizes(epochs=epochs, rounds=rounds)
-    check_batches(batches)
-    check_optimizer(optimizer, model)
-    if report is None:
-        from rnnlib import plots
-
-        report = plots.live_report(plots.AccuracyCurve)
-    progress, best, start = Progress(), None, time.perf_counter()
-    every = math.ceil(len(batches) / rounds)
-    status = ""
-    try:
-        for epoch in range(epochs):
-            model.train()
-            losses = []
-            for done, value in enumerate(train_steps(model, batches, optimizer, **options), start=1):
-                losses.append(value)
-                if done % every and done < len(batches):
-                    continue
-                row = {"epoch": epoch + done / len(batches), "loss": sum(losses) / len(losses)}
-                progress.append(row | dict(valid_loss=None, accuracy=None, seconds=time.perf_counter() - start))
-                losses = []
-                if done == len(batches) and valid is not None:
-                    progress[-1].update(evaluate(model, *valid))
-                    if progress[-1] is progress.best:
-                        best = copy.deepcopy(model.state_dict())
-                status = progress_line(progress, epochs)
-                report(progress, status, False)
-        progress.status = "finished"
-    except KeyboardInterrupt:
-        progress.status = "stopped"
-        status = " · ".join(part for part in ("stopped", status, "the model is kept") if part)
-    except Diverged as error:
-        progress.status = "diverged"
-        status = f"stopped: {error}. Try a smaller learning rate"
-    if best is not None:
-        model.load_state_dict(best)
-    # A second press on the stop button may fall into the last drawing; the progress must come back all the same.
-    with contextlib.suppress(KeyboardInterrupt):
-        report(progress, status, True)
-    return progress
-
-
-def check_batches(batches):
-    """Raise a ValueError that names the remedy unless these are one or more minibatches, and it is known how many."""
-    if not hasattr(batches, "__len__"):
-        raise ValueError(
-            f"a {type(batches).__name__} doesn't know how many minibatches it has: give a list or reviews.Buckets(...)"
-        )
-    if len(batches) == 0:
-        raise ValueError("the batches are empty: give a list or reviews.Buckets(...) with at least one minibatch")
-
-
-def evaluate(model, rows, labels):
-    """Return held-out loss in nats and accuracy, under the names that :class:`Progress` has for them."""
-    scores, labels = logits(model, rows), torch.as_tensor(labels)
-    loss = F.binary_cross_entropy_with_logits(scores, labels.float())
-    return {"valid_loss": float(loss), "accuracy": accuracy(scores, labels)}
-
-
-def progress_line(progress, epochs):
-    """Describe a training in one line: epoch, losses, accuracy and the time still to go."""
-    row = progress[-1]
-    left = row["seconds"] * (epochs / row["epoch"] - 1)
-    parts = [f"epoch {row['epoch']:.1f}/{epochs}", f"loss {row['loss']:.3f}"]
-    if progress.column("accuracy")[1]:
-        parts.append(
-            f"held-out accuracy {progress.column('accuracy')[1][-1]:.1%} (best {progress.best['accuracy']:.1%})"
-        )
-    if left:
-        parts.append(f"ETA {int(left) // 60}:{int(left) % 60:02d} · ■ stops")
-    return " · ".join(parts)
-
-
 def new_classifier(vocab_size, num_hiddens=64, embed_size=100, drop_words=0.1, **options):
     """Make a classifier on an LSTM in both directions, as the recipes of chapter 7 begin.
 
@@ -216,15 +371,15 @@ def new_classifier(vocab_size, num_hiddens=64, embed_size=100, drop_words=0.1, *
         vocab_size, embed_size: V and D of the embedding, whose numbers start small.
         num_hiddens: units H of each direction; their forget gates start open (chapter 5).
         drop_words: the probability with which a word is replaced by ``<unk>``, in training.
-        **options: ``readout`` and ``dropout`` of :class:`rnnlib.models.SentimentClassifier`.
+        **options: ``readout`` and ``dropout`` of :class:`rnnlib.sentiment.SentimentClassifier`.
     """
     embedding = nn.Embedding(vocab_size, embed_size)
     nn.init.normal_(embedding.weight, std=0.1)
-    layer = models.BothWays(nn.LSTM, embed_size, num_hiddens)
+    layer = BothWays(nn.LSTM, embed_size, num_hiddens)
     for direction in (layer.ahead, layer.back):
         # PyTorch adds two biases; the other one stays near 0, so that the forget gates start near sigmoid(1).
         nn.init.ones_(direction.bias_ih_l0.data[num_hiddens : 2 * num_hiddens])
-    return models.SentimentClassifier(nn.Sequential(models.DropWords(drop_words), embedding), layer, **options)
+    return SentimentClassifier(nn.Sequential(DropWords(drop_words), embedding), layer, **options)
 
 
 @torch.no_grad()
@@ -261,79 +416,28 @@ def new_optimizer(model, num_steps, lr=3e-3, embedding_lr=None):
     )
 
 
-def chunks(rows, length):
-    """Cut encoded reviews into pieces of at most ``length`` words, at least two each: rows for :func:`pretrain`."""
-    return [piece for row in rows for piece in row.split(length) if len(piece) > 1]
-
-
-class TwoLanguageModels(nn.Module):
-    """The embedding and the layer of a classifier as two language models, one reading ahead and one reading back.
-
-    At a step, the forward states have not read the next word, nor the backward states the one before, so each has
-    something to guess (as in ELMo; Peters et al., 2018). The embedding also serves as the matrix of the read-out.
+@torch.no_grad()
+def score_reviews(model, rows, batch_size=256):
+    """Return the logits of encoded reviews, (N,) in their order, on the CPU; dropout is off meanwhile.
 
     Args:
-        embedding: an ``nn.Embedding`` (V, D).
-        layer: a :class:`rnnlib.models.BothWays`.
-        counts: how often each word occurs, (V,).
-        num_noise: words K that stand in for the whole vocabulary in the softmax.
-        dropout: the probability with which numbers are dropped before and after the layer, in training.
+        model: ``model(ids, lengths)`` gives logits (N,).
+        rows: 1-D tensors of ids.
+        batch_size: reviews in a batch; reviews of like length share one.
+
+    Raises:
+        ValueError: for a batch_size that is not a whole number of at least 1.
     """
-
-    def __init__(self, embedding, layer, counts, num_noise=512, dropout=0.2):
-        super().__init__()
-        self.embedding, self.rnn, self.num_noise, self.dropout = embedding, layer, num_noise, nn.Dropout(dropout)
-        self.projections = nn.ModuleList(nn.Linear(layer.hidden_size, embedding.embedding_dim) for _ in range(2))
-        self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
-        noise = torch.as_tensor(counts).float().clamp(min=1) ** 0.75
-        self.register_buffer("noise", noise / noise.sum())  # (V,)
-
-    def forward(self, ids, lengths):
-        """Return the mean loss of both directions in nats a word, for ids (N, T)."""
-        lengths = lengths.to(ids.device)
-        outputs = self.dropout(self.rnn(self.dropout(self.embedding(ids.T)), lengths))  # (T, N, 2H)
-        ahead, back = outputs.chunk(2, dim=2)
-        later = models.real_steps(outputs, lengths)[1:, :, 0]  # (T - 1, N)
-        return (
-            self.loss(self.projections[0](ahead[:-1][later]), ids.T[1:][later])
-            + self.loss(self.projections[1](back[1:][later]), ids.T[:-1][later])
-        ) / 2
-
-    def loss(self, guesses, targets):
-        """Return the loss of guesses (M, D) of words (M,) against K noise words (Jean et al., 2015)."""
-        others = torch.multinomial(self.noise, self.num_noise, replacement=True)  # (K,)
-        right = (guesses * self.embedding(targets)).sum(dim=1) + self.bias[targets]  # (M,)
-        wrong = guesses @ self.embedding(others).T + self.bias[others]  # (M, K)
-        # Each noise word stands for all that are not drawn: weighted so, their sum is right on average.
-        wrong = wrong - (self.num_noise * self.noise[others]).log()
-        wrong = wrong.masked_fill(targets[:, None] == others, -torch.inf)
-        return (torch.logsumexp(torch.cat([right[:, None], wrong], dim=1), dim=1) - right).mean()
-
-
-def language_loss(model, ids, lengths, labels):
-    """Return the loss of :class:`TwoLanguageModels`; the labels are not read."""
-    return model(ids, lengths)
-
-
-def pretrain(classifier, rows, epochs, length=128, batch_size=64, lr=3e-3, seed=0, report=None):
-    """Train the embedding and the layer of a classifier as two language models (Dai and Le, 2015), without any label.
-
-    Args:
-        classifier: as :func:`new_classifier` makes it.
-        rows: encoded reviews, whole ones, without labels.
-        epochs: passes over them.
-        length, batch_size: the reviews are cut into pieces of so many words, and so many pieces make a batch.
-        lr: the highest learning rate of Adam.
-        seed: of the order.
-        report: as in :func:`fit_classifier`.
-
-    Returns:
-        Progress: the loss in nats a word is measured against noise words, so it is no perplexity.
-    """
-    embedding = classifier.embedding[-1]
-    counts = torch.bincount(torch.cat(list(rows)), minlength=embedding.num_embeddings)
-    pair = TwoLanguageModels(embedding, classifier.rnn, counts).to(embedding.weight.device)
-    pieces = chunks(rows, length)
-    batches = reviews.Buckets(pieces, torch.zeros(len(pieces)), batch_size, seed)
-    optimizer, scheduler = new_optimizer(pair, epochs * len(batches), lr)
-    return fit_classifier(pair, batches, epochs, optimizer, report=report, scheduler=scheduler, loss=language_loss)
+    check_sizes(batch_size=batch_size)
+    parameter, was_training = next(model.parameters()), model.training
+    model.eval()
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    result = torch.empty(len(rows), dtype=parameter.dtype)
+    try:
+        for start in range(0, len(order), batch_size):
+            chunk = order[start : start + batch_size]
+            ids, lengths = pad([rows[i] for i in chunk])
+            result[chunk] = model(ids.to(parameter.device), lengths.to(parameter.device)).cpu()
+    finally:
+        model.train(was_training)
+    return result

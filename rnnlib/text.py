@@ -1,4 +1,4 @@
-"""From a text to minibatches: cleaning, tokens, vocabulary, sequential and random batches (built in chapter 1)."""
+"""From a text to minibatches: cleaning, tokens, vocabulary, batches, one-hot rows (built in chapter 1)."""
 
 import collections
 import functools
@@ -8,33 +8,14 @@ import reprlib
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 
-from rnnlib.scratch import check_sizes, is_whole
-
-
-def clean(text):
-    """Reduce a text to lower-case letters and single spaces.
-
-    Every run of other characters, line breaks included, becomes one space, so words never run together.
-    """
-    return re.sub("[^A-Za-z]+", " ", text).strip().lower()
+from rnnlib.guards import check_sizes, is_whole
 
 
-def tokenize(text, unit="char"):
-    """Cut a text into a list of tokens.
-
-    Args:
-        text: a string.
-        unit: ``"char"`` for characters, ``"word"`` for words between white space.
-
-    Raises:
-        ValueError: for any other unit.
-    """
-    if unit == "char":
-        return list(text)
-    if unit == "word":
-        return text.split()
-    raise ValueError(f"unit={unit!r} is not known: use 'char' or 'word'")
+def one_hot(ids, vocab_size, dtype=torch.float32):
+    """Turn token ids (N, T) into one-hot rows (T, N, V), time first so that a loop over it runs over time steps."""
+    return F.one_hot(ids.T.long(), vocab_size).to(dtype)
 
 
 class Vocab:
@@ -82,6 +63,142 @@ class Vocab:
             ValueError: for anything but a flat list or a 1-D tensor of whole numbers.
         """
         return [self.tokens[i] for i in checked_ids(ids, len(self))]
+
+
+class Batches:
+    """Minibatches that can be looped over again and again, made by :func:`sequential_batches` and its sister.
+
+    Attributes:
+        contiguous: whether row i of a batch continues row i of the batch before, so that a hidden state may be carried
+            over.
+    """
+
+    def __init__(self, one_pass, corpus, batch_size, num_steps, offset, generator, contiguous):
+        self.corpus = checked_corpus(corpus, batch_size, num_steps, offset)
+        self.batch_size, self.num_steps = batch_size, num_steps
+        self.offset, self.contiguous = offset, contiguous
+        self._one_pass, self._generator = one_pass, generator
+
+    def __iter__(self):
+        offset = self.offset
+        if offset is None:
+            offset = int(torch.randint(self.num_steps, (), generator=self._generator))
+        return self._one_pass(self.corpus, self.batch_size, self.num_steps, offset)
+
+
+class Portions:
+    """Hand out one long pass over minibatches in portions, so that an epoch of training ends within seconds.
+
+    Each loop over it goes on where the loop before stopped; after the end of the text it starts a new pass.
+
+    Args:
+        batches: minibatches, such as :func:`sequential_batches` makes.
+        num_batches: how many of them a portion has; the last of a pass may have fewer.
+    """
+
+    def __init__(self, batches, num_batches):
+        self.batches, self.num_batches = batches, num_batches
+        self.contiguous = getattr(batches, "contiguous", False)
+        self._rest = iter(())
+
+    def __iter__(self):
+        portion = list(itertools.islice(self._rest, self.num_batches))
+        if not portion:
+            self._rest = iter(self.batches)
+            portion = list(itertools.islice(self._rest, self.num_batches))
+        return iter(portion)
+
+
+def clean(text):
+    """Reduce a text to lower-case letters and single spaces.
+
+    Every run of other characters, line breaks included, becomes one space, so words never run together.
+    """
+    return re.sub("[^A-Za-z]+", " ", text).strip().lower()
+
+
+def tokenize(text, unit="char"):
+    """Cut a text into a list of tokens.
+
+    Args:
+        text: a string.
+        unit: ``"char"`` for characters, ``"word"`` for words between white space.
+
+    Raises:
+        ValueError: for any other unit.
+    """
+    if unit == "char":
+        return list(text)
+    if unit == "word":
+        return text.split()
+    raise ValueError(f"unit={unit!r} is not known: use 'char' or 'word'")
+
+
+def sequential_pass(corpus, batch_size, num_steps, offset):
+    """Yield X, Y once through the corpus in reading order: row i of a batch continues row i of the one before.
+
+    Args:
+        corpus: 1-D tensor of token ids.
+        batch_size, num_steps: rows N and time steps T of a minibatch.
+        offset: the first token to use.
+
+    Yields:
+        X, Y: both (N, T); Y is X shifted by one token.
+    """
+    num_batches = (len(corpus) - offset - 1) // (batch_size * num_steps)
+    num_tokens = num_batches * batch_size * num_steps
+    Xs = corpus[offset : offset + num_tokens].reshape(batch_size, -1)  # (N, batches * T)
+    Ys = corpus[offset + 1 : offset + 1 + num_tokens].reshape(batch_size, -1)
+    for start in range(0, num_batches * num_steps, num_steps):
+        yield Xs[:, start : start + num_steps], Ys[:, start : start + num_steps]
+
+
+def random_pass(corpus, batch_size, num_steps, offset, generator=None):
+    """Yield X, Y once through the disjoint windows of a corpus in random order.
+
+    Args and yields as in :func:`sequential_pass`; ``generator`` is the torch.Generator that shuffles.
+    """
+    num_windows = (len(corpus) - offset - 1) // num_steps
+    starts = offset + num_steps * torch.randperm(num_windows, generator=generator)
+    for i in range(0, num_windows - batch_size + 1, batch_size):
+        X = starts[i : i + batch_size, None] + torch.arange(num_steps)  # positions, (N, T)
+        yield corpus[X], corpus[X + 1]
+
+
+def sequential_batches(corpus, batch_size, num_steps, offset=None, seed=0):
+    """Cut a corpus into ``batch_size`` long rows and read all of them from left to right.
+
+    The rows tile the corpus from the offset on; only the tokens before the offset and a tail of at most
+    ``batch_size * num_steps`` tokens are not read.
+
+    Args:
+        corpus: a list or 1-D tensor of token ids.
+        batch_size: rows N of a minibatch.
+        num_steps: time steps T of a minibatch.
+        offset: where to start; by default drawn anew from 0 .. num_steps - 1 at every pass, so that the cuts fall
+            elsewhere each epoch. Give 0 for an evaluation that must not vary.
+        seed: of the drawn offsets.
+
+    Returns:
+        Batches: loop over it as often as you like; it yields ``X, Y`` of shape (N, T), where Y is X shifted
+        by one token.
+
+    Raises:
+        ValueError: if the corpus is too short for one minibatch, or a size is not a positive whole number.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return Batches(sequential_pass, corpus, batch_size, num_steps, offset, generator, contiguous=True)
+
+
+def random_batches(corpus, batch_size, num_steps, offset=None, seed=0):
+    """Cut a corpus into disjoint windows of ``num_steps`` tokens and deal them out in random order.
+
+    Args, returns and errors as in :func:`sequential_batches`; the order is drawn anew at every pass too. Windows that
+    don't fill a last minibatch are left out of that pass.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    one_pass = functools.partial(random_pass, generator=generator)
+    return Batches(one_pass, corpus, batch_size, num_steps, offset, generator, contiguous=False)
 
 
 def count_tokens(tokens):
@@ -135,117 +252,6 @@ def whole_numbers(ids, purpose, remedy):
     if tensor is None or tensor.dim() != 1 or (len(tensor) and tensor.is_floating_point()):
         raise ValueError(f"ids {purpose} must be a flat list or a 1-D tensor of whole numbers, not {found}: {remedy}")
     return tensor
-
-
-def sequential_pass(corpus, batch_size, num_steps, offset):
-    """Yield X, Y once through the corpus in reading order: row i of a batch continues row i of the one before.
-
-    Args:
-        corpus: 1-D tensor of token ids.
-        batch_size, num_steps: rows N and time steps T of a minibatch.
-        offset: the first token to use.
-
-    Yields:
-        X, Y: both (N, T); Y is X shifted by one token.
-    """
-    num_batches = (len(corpus) - offset - 1) // (batch_size * num_steps)
-    num_tokens = num_batches * batch_size * num_steps
-    Xs = corpus[offset : offset + num_tokens].reshape(batch_size, -1)  # (N, batches * T)
-    Ys = corpus[offset + 1 : offset + 1 + num_tokens].reshape(batch_size, -1)
-    for start in range(0, num_batches * num_steps, num_steps):
-        yield Xs[:, start : start + num_steps], Ys[:, start : start + num_steps]
-
-
-def random_pass(corpus, batch_size, num_steps, offset, generator=None):
-    """Yield X, Y once through the disjoint windows of a corpus in random order.
-
-    Args and yields as in :func:`sequential_pass`; ``generator`` is the torch.Generator that shuffles.
-    """
-    num_windows = (len(corpus) - offset - 1) // num_steps
-    starts = offset + num_steps * torch.randperm(num_windows, generator=generator)
-    for i in range(0, num_windows - batch_size + 1, batch_size):
-        X = starts[i : i + batch_size, None] + torch.arange(num_steps)  # positions, (N, T)
-        yield corpus[X], corpus[X + 1]
-
-
-class Batches:
-    """Minibatches that can be looped over again and again, made by :func:`sequential_batches` and its sister.
-
-    Attributes:
-        contiguous: whether row i of a batch continues row i of the batch before, so that a hidden state may be carried
-            over.
-    """
-
-    def __init__(self, one_pass, corpus, batch_size, num_steps, offset, generator, contiguous):
-        self.corpus = checked_corpus(corpus, batch_size, num_steps, offset)
-        self.batch_size, self.num_steps = batch_size, num_steps
-        self.offset, self.contiguous = offset, contiguous
-        self._one_pass, self._generator = one_pass, generator
-
-    def __iter__(self):
-        offset = self.offset
-        if offset is None:
-            offset = int(torch.randint(self.num_steps, (), generator=self._generator))
-        return self._one_pass(self.corpus, self.batch_size, self.num_steps, offset)
-
-
-class Portions:
-    """Hand out one long pass over minibatches in portions, so that an epoch of training ends within seconds.
-
-    Each loop over it goes on where the loop before stopped; after the end of the text it starts a new pass.
-
-    Args:
-        batches: minibatches, such as :func:`sequential_batches` makes.
-        num_batches: how many of them a portion has; the last of a pass may have fewer.
-    """
-
-    def __init__(self, batches, num_batches):
-        self.batches, self.num_batches = batches, num_batches
-        self.contiguous = getattr(batches, "contiguous", False)
-        self._rest = iter(())
-
-    def __iter__(self):
-        portion = list(itertools.islice(self._rest, self.num_batches))
-        if not portion:
-            self._rest = iter(self.batches)
-            portion = list(itertools.islice(self._rest, self.num_batches))
-        return iter(portion)
-
-
-def sequential_batches(corpus, batch_size, num_steps, offset=None, seed=0):
-    """Cut a corpus into ``batch_size`` long rows and read all of them from left to right.
-
-    The rows tile the corpus from the offset on; only the tokens before the offset and a tail of at most
-    ``batch_size * num_steps`` tokens are not read.
-
-    Args:
-        corpus: a list or 1-D tensor of token ids.
-        batch_size: rows N of a minibatch.
-        num_steps: time steps T of a minibatch.
-        offset: where to start; by default drawn anew from 0 .. num_steps - 1 at every pass, so that the cuts fall
-            elsewhere each epoch. Give 0 for an evaluation that must not vary.
-        seed: of the drawn offsets.
-
-    Returns:
-        Batches: loop over it as often as you like; it yields ``X, Y`` of shape (N, T), where Y is X shifted
-        by one token.
-
-    Raises:
-        ValueError: if the corpus is too short for one minibatch, or a size is not a positive whole number.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    return Batches(sequential_pass, corpus, batch_size, num_steps, offset, generator, contiguous=True)
-
-
-def random_batches(corpus, batch_size, num_steps, offset=None, seed=0):
-    """Cut a corpus into disjoint windows of ``num_steps`` tokens and deal them out in random order.
-
-    Args, returns and errors as in :func:`sequential_batches`; the order is drawn anew at every pass too. Windows that
-    don't fill a last minibatch are left out of that pass.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    one_pass = functools.partial(random_pass, generator=generator)
-    return Batches(one_pass, corpus, batch_size, num_steps, offset, generator, contiguous=False)
 
 
 def checked_corpus(corpus, batch_size, num_steps, offset):

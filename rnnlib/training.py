@@ -1,20 +1,25 @@
-"""Training any language model of the book, watched live and stoppable (built in chapter 2)."""
+"""Training watched live and stoppable: a language model (chapter 2) or a classifier of reviews (chapter 7)."""
 
 import contextlib
+import copy
 import csv
 import math
-import numbers
 import time
-from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 
-from rnnlib.scratch import check_sizes, clip_gradients, detach
-
-
-class Diverged(ArithmeticError):
-    """The gradients are no longer finite numbers; raised before they reach the parameters."""
+from rnnlib.guards import (
+    Diverged,
+    check_batches,
+    check_optimizer,
+    check_repeatable,
+    check_scheduler,
+    check_sizes,
+    is_positive,
+)
+from rnnlib.scratch import mean, perplexity, safe_exp, train_epoch
+from rnnlib.sentiment import accuracy, score_reviews, train_steps
 
 
 class History(list):
@@ -72,101 +77,32 @@ class History(list):
             writer.writerows(self)
 
 
-def unroll(model, batches):
-    """Run a model over minibatches, carrying its state where row i of a batch continues row i of the one before.
+class Progress(History):
+    """What happened in each round of training a classifier: a list of dicts, as :class:`rnnlib.training.History`.
 
-    The state is cut off the graph between minibatches (:func:`rnnlib.scratch.detach`); where the batches are not
-    ``contiguous``, as with random windows, it starts afresh each time.
-
-    Args:
-        model: ``logits, state = model(ids, state)`` with ``model.begin_state(batch_size, device)``.
-        batches: yields ids X and targets Y, both (N, T).
-
-    Yields:
-        logits (T * N, V) and targets (T * N,), time first, on the model's device.
+    The keys are ``epoch`` (a fraction), ``loss`` (mean cross-entropy in nats while learning), ``valid_loss`` and
+    ``accuracy`` (on held-out reviews; None where they weren't measured) and ``seconds``.
     """
-    device = next(model.parameters()).device
-    state = None
-    for X, Y in batches:
-        if state is None or not getattr(batches, "contiguous", False):
-            state = model.begin_state(len(X), device)
-        logits, state = model(X.to(device), detach(state))
-        yield logits, Y.T.reshape(-1).to(device)
 
+    keys = ("epoch", "loss", "valid_loss", "accuracy", "seconds")
 
-def train_epoch(model, batches, optimizer, clip=1.0):
-    """Train once through the minibatches.
+    @property
+    def best(self):
+        """The row with the highest held-out accuracy.
 
-    Args:
-        model, batches: as in :func:`unroll`.
-        optimizer: a torch optimizer of the model's parameters.
-        clip: the largest gradient norm to allow; ``math.inf`` never clips.
+        Raises:
+            ValueError: while none is measured.
+        """
+        measured = [row for row in self if row["accuracy"] is not None]
+        if not measured:
+            raise ValueError("no held-out accuracy is measured yet: give fit_classifier a valid=(rows, labels)")
+        return max(measured, key=lambda row: row["accuracy"])
 
-    Returns:
-        The total negative log-likelihood of the targets, in nats, while they were learned, and their number.
+    def plot(self):
+        """Return a matplotlib Figure of the curves."""
+        from rnnlib import plots
 
-    Raises:
-        Diverged: when the gradient is no longer finite; the parameters keep their last finite values.
-    """
-    total_nll, total_tokens = 0.0, 0
-    for logits, targets in unroll(model, batches):
-        loss = F.cross_entropy(logits, targets)
-        model.zero_grad()
-        loss.backward()
-        norm = clip_gradients(model.parameters(), clip)
-        if not torch.isfinite(norm):
-            raise Diverged(f"the loss is {float(loss.detach()):.3g}, the gradient {norm}")
-        optimizer.step()
-        total_nll += float(loss.detach()) * len(targets)
-        total_tokens += len(targets)
-    return total_nll, total_tokens
-
-
-@torch.no_grad()
-def mean_nll(model, batches):
-    """Return the mean negative log-likelihood per token, in nats, of all the tokens in the batches.
-
-    Divided by ln 2 it is the number of bits per token. Dropout is off meanwhile.
-
-    Raises:
-        ValueError: when the batches are empty.
-    """
-    was_training = model.training
-    model.eval()
-    total_nll, total_tokens = 0.0, 0
-    try:
-        for logits, targets in unroll(model, batches):
-            total_nll += float(F.cross_entropy(logits, targets, reduction="sum"))
-            total_tokens += len(targets)
-    finally:
-        model.train(was_training)
-    return mean(total_nll, total_tokens)
-
-
-def perplexity(model, batches):
-    """Return exp(total negative log-likelihood / total tokens): the geometric mean of 1 / p over all tokens.
-
-    It is 1 for a model that is always certain and right, and the vocabulary size for one that guesses uniformly.
-
-    Raises:
-        ValueError: when the batches are empty.
-    """
-    return safe_exp(mean_nll(model, batches))
-
-
-def mean(total, count):
-    """Return total / count, or say why there is nothing to divide."""
-    if count == 0:
-        raise ValueError(
-            "the batches are empty: give a list or sequential_batches(...), which can be looped over again and again "
-            "(a generator is used up after one pass)"
-        )
-    return total / count
-
-
-def safe_exp(nats):
-    """Return e to this power, infinity where a float can't hold it."""
-    return math.inf if nats > 700 else math.exp(nats)
+        return plots.accuracy_figure(self)
 
 
 def fit(
@@ -267,50 +203,102 @@ def fit(
     return history
 
 
-def choose_optimizer(model, given, kept, lr):
-    """Return the optimizer to train with: the one given, else the one kept in a history, else plain SGD."""
-    if lr is not None and not (is_positive(lr) and lr < math.inf):
-        raise ValueError(f"lr={lr!r} must be a finite number above 0, such as 1.0")
-    if given is not None and lr is not None:
-        raise ValueError(f"lr={lr!r} would be ignored: give the learning rate to your optimizer")
-    optimizer = given or kept or torch.optim.SGD(model.parameters(), lr=1.0)
+def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, report=None, **options):
+    """Train a classifier, watch it live, and keep the weights of the epoch that was best on held-out reviews.
+
+    The kernel's stop button ends it; the model is then the best so far.
+
+    Args:
+        model, batches, optimizer: as in :func:`train_steps`; ``len(batches)`` is the number of minibatches in an
+            epoch.
+        epochs: passes over the batches.
+        valid: held-out rows and labels, measured after every epoch.
+        rounds: how often an epoch reports.
+        report: called as ``report(progress, status, final)``; by default the live curve in Jupyter and a line of text
+            elsewhere.
+        **options: ``scheduler``, ``clip`` and ``loss``, for :func:`train_steps`.
+
+    Returns:
+        Progress: one dict a round; ``.plot()`` draws it again.
+
+    Raises:
+        ValueError: for a number of epochs below 1, batches that are empty or have no length, or an optimizer of another
+            model.
+    """
+    check_sizes(epochs=epochs, rounds=rounds)
+    check_batches(batches)
     check_optimizer(optimizer, model)
-    return optimizer
+    if report is None:
+        from rnnlib import plots
+
+        report = plots.live_report(plots.AccuracyCurve)
+    progress, best, start = Progress(), None, time.perf_counter()
+    every = math.ceil(len(batches) / rounds)
+    status = ""
+    try:
+        for epoch in range(epochs):
+            model.train()
+            losses = []
+            for done, value in enumerate(train_steps(model, batches, optimizer, **options), start=1):
+                losses.append(value)
+                if done % every and done < len(batches):
+                    continue
+                row = {"epoch": epoch + done / len(batches), "loss": sum(losses) / len(losses)}
+                progress.append(row | dict(valid_loss=None, accuracy=None, seconds=time.perf_counter() - start))
+                losses = []
+                if done == len(batches) and valid is not None:
+                    progress[-1].update(evaluate(model, *valid))
+                    if progress[-1] is progress.best:
+                        best = copy.deepcopy(model.state_dict())
+                status = progress_line(progress, epochs)
+                report(progress, status, False)
+        progress.status = "finished"
+    except KeyboardInterrupt:
+        progress.status = "stopped"
+        status = " · ".join(part for part in ("stopped", status, "the model is kept") if part)
+    except Diverged as error:
+        progress.status = "diverged"
+        status = f"stopped: {error}. Try a smaller learning rate"
+    if best is not None:
+        model.load_state_dict(best)
+    # A second press on the stop button may fall into the last drawing; the progress must come back all the same.
+    with contextlib.suppress(KeyboardInterrupt):
+        report(progress, status, True)
+    return progress
 
 
-def is_positive(value):
-    """Tell whether a value is a number above 0."""
-    return isinstance(value, numbers.Real) and value > 0
+def evaluate(model, rows, labels):
+    """Return held-out loss in nats and accuracy, under the names that :class:`Progress` has for them."""
+    scores, labels = score_reviews(model, rows), torch.as_tensor(labels)
+    loss = F.binary_cross_entropy_with_logits(scores, labels.float())
+    return {"valid_loss": float(loss), "accuracy": accuracy(scores, labels)}
 
 
-def check_repeatable(**batches):
-    """Raise a ValueError that names the remedy if some batches are used up after one pass, as a generator is."""
-    for name, given in batches.items():
-        if isinstance(given, Iterator):  # found out without asking it for a pass
-            raise ValueError(
-                f"{name} is a {type(given).__name__}, which is used up after one pass: give a list or "
-                "sequential_batches(...), which can be looped over again and again"
-            )
-
-
-def check_scheduler(scheduler, optimizer):
-    """Raise a ValueError that names the remedy if a scheduler would change nothing, or needs more than its turn."""
-    if scheduler is None:
-        return
-    if scheduler.optimizer is not optimizer:
-        raise ValueError("the scheduler belongs to another optimizer: make it from the one that you give to fit")
-    if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-        raise ValueError("ReduceLROnPlateau waits for a measure that fit doesn't hand on: take another scheduler")
-
-
-def check_optimizer(optimizer, model):
-    """Raise a ValueError that names the remedy if an optimizer holds no parameter of this model."""
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    if held.isdisjoint(id(p) for p in model.parameters()):
-        raise ValueError(
-            "the optimizer holds the parameters of another model, so this one would learn nothing: make the optimizer "
-            "after the model, and hand in a history only to go on with the same model"
+def progress_line(progress, epochs):
+    """Describe a training in one line: epoch, losses, accuracy and the time still to go."""
+    row = progress[-1]
+    left = row["seconds"] * (epochs / row["epoch"] - 1)
+    parts = [f"epoch {row['epoch']:.1f}/{epochs}", f"loss {row['loss']:.3f}"]
+    if progress.column("accuracy")[1]:
+        parts.append(
+            f"held-out accuracy {progress.column('accuracy')[1][-1]:.1%} (best {progress.best['accuracy']:.1%})"
         )
+    if left:
+        parts.append(f"ETA {int(left) // 60}:{int(left) % 60:02d} · ■ stops")
+    return " · ".join(parts)
+
+
+def status_line(history, last, seconds_left=None):
+    """Describe a training in one line: epoch, perplexities, speed and the time still to go."""
+    row = history[-1]
+    parts = [f"epoch {row['epoch']}/{last}", f"train {row['train']:.2f}"]
+    _, valid = history.column("valid")
+    if valid:
+        parts.append(f"held-out {valid[-1]:.2f} (best {history.best['valid']:.2f} @{history.best['epoch']})")
+    parts.append(f"{row['tokens_per_second'] / 1000:.0f}k tokens/s")
+    if seconds_left is not None:
+        parts.append(f"ETA {int(seconds_left) // 60}:{int(seconds_left) % 60:02d} · ■ stops")
+    return " · ".join(parts)
 
 
 def run_epoch(model, batches, optimizer, clip):
@@ -328,14 +316,12 @@ def run_epoch(model, batches, optimizer, clip):
     }
 
 
-def status_line(history, last, seconds_left=None):
-    """Describe a training in one line: epoch, perplexities, speed and the time still to go."""
-    row = history[-1]
-    parts = [f"epoch {row['epoch']}/{last}", f"train {row['train']:.2f}"]
-    _, valid = history.column("valid")
-    if valid:
-        parts.append(f"held-out {valid[-1]:.2f} (best {history.best['valid']:.2f} @{history.best['epoch']})")
-    parts.append(f"{row['tokens_per_second'] / 1000:.0f}k tokens/s")
-    if seconds_left is not None:
-        parts.append(f"ETA {int(seconds_left) // 60}:{int(seconds_left) % 60:02d} · ■ stops")
-    return " · ".join(parts)
+def choose_optimizer(model, given, kept, lr):
+    """Return the optimizer to train with: the one given, else the one kept in a history, else plain SGD."""
+    if lr is not None and not (is_positive(lr) and lr < math.inf):
+        raise ValueError(f"lr={lr!r} must be a finite number above 0, such as 1.0")
+    if given is not None and lr is not None:
+        raise ValueError(f"lr={lr!r} would be ignored: give the learning rate to your optimizer")
+    optimizer = given or kept or torch.optim.SGD(model.parameters(), lr=1.0)
+    check_optimizer(optimizer, model)
+    return optimizer

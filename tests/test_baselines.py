@@ -1,11 +1,140 @@
-"""Counting words: the ratio by hand, and what pairs know that words don't."""
+"""Counting models against counting by hand, and classifiers on scikit-learn."""
 
+import collections
 import math
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from benchmarks import naive_bayes
 from rnnlib import baselines
+from rnnlib.baselines import NGram, landmarks
+
+V = 4
+COUNTED = st.lists(st.integers(0, V - 1), min_size=1, max_size=40)
+ORDERS = st.integers(0, 5)
+SMOOTHINGS = st.sampled_from([0.01, 1.0, 7.5])
+
+
+def next_token_distribution(table, context):
+    """Return p(x | context) for every x of the vocabulary, at the end of a text."""
+    return np.array([table.probabilities([*context, x])[-1] for x in range(V)])
+
+
+@given(COUNTED, st.lists(st.integers(0, V - 1), max_size=6), ORDERS, SMOOTHINGS)
+def test_probabilities_sum_to_one_over_the_vocabulary(ids, context, order, smoothing):
+    p = next_token_distribution(NGram(ids, order, V, smoothing), context)
+    assert p.sum() == pytest.approx(1.0)
+    assert (p > 0).all()
+
+
+def test_unigram_by_hand():
+    """The text a a a b, V = 4, k = 1: (3 + 1/4) / 5, (1 + 1/4) / 5, and (0 + 1/4) / 5 for the other two."""
+    p = next_token_distribution(NGram([0, 0, 0, 1], 1, V), [])
+    assert p.tolist() == pytest.approx([0.65, 0.25, 0.05, 0.05])
+
+
+def test_bigram_by_hand():
+    """The text a b a c: after a came b and c, once each; p(b | a) = (1 + p(b)) / (2 + 1), with p(b) = (1 + 1/4) / 5."""
+    p = next_token_distribution(NGram([0, 1, 0, 2], 2, V), [0])
+    assert p[1] == pytest.approx((1 + 1.25 / 5) / 3)
+    assert p[3] == pytest.approx((0 + 0.25 / 5) / 3)
+
+
+@given(COUNTED, COUNTED)
+def test_order_0_is_uniform(ids, other):
+    table = NGram(ids, 0, V)
+    assert table.probabilities(other).tolist() == [1 / V] * len(other)
+    assert table.perplexity(other) == pytest.approx(V)
+
+
+def plain(ids, order, smoothing, context, x):
+    """The same recursion with strings and dictionaries; a text begins with ``order`` tokens that no text has."""
+    if order == 0:
+        return 1 / V
+    before = [V] * (order - 1)
+    padded = before + list(ids)
+    joint = collections.Counter(tuple(padded[i : i + order]) for i in range(len(ids)))
+    context = tuple((before + list(context))[len(context) :])
+    seen = sum(count for key, count in joint.items() if key[:-1] == context)
+    shorter = plain(ids, order - 1, smoothing, context[1:], x)
+    return (joint[(*context, x)] + smoothing * shorter) / (seen + smoothing)
+
+
+@given(COUNTED, st.lists(st.integers(0, V - 1), min_size=5, max_size=5), st.integers(0, 4), SMOOTHINGS)
+def test_against_plain_dictionaries(ids, context, order, smoothing):
+    expected = [plain(ids, order, smoothing, context, x) for x in range(V)]
+    assert next_token_distribution(NGram(ids, order, V, smoothing), context).tolist() == pytest.approx(expected)
+
+
+@given(COUNTED, st.integers(1, 4))
+def test_without_smoothing_what_was_always_seen_is_certain(ids, order):
+    """The text 0 1 2 3 0 1 2 3 …: each token has one successor, so its perplexity on itself tends to 1."""
+    cycle = [i % V for i in range(40)]
+    assert NGram(cycle, 2, V, smoothing=1e-9).perplexity(cycle) == pytest.approx(1.0, abs=1e-6)
+    counts = collections.Counter(ids)
+    unigram = math.exp(-sum(c * math.log(c / len(ids)) for c in counts.values()) / len(ids))
+    assert NGram(ids, 1, V, smoothing=1e-9).perplexity(ids) == pytest.approx(unigram, rel=1e-6)
+    assert NGram(ids, order, V, smoothing=1e-9).perplexity(ids) <= unigram * (1 + 1e-6)
+
+
+@given(COUNTED, COUNTED, st.integers(1, 5))
+def test_with_endless_smoothing_it_is_uniform(ids, other, order):
+    assert NGram(ids, order, V, smoothing=1e12).perplexity(other) == pytest.approx(V, rel=1e-6)
+
+
+@given(COUNTED, COUNTED, ORDERS)
+def test_perplexity_is_the_geometric_mean_of_1_over_p(ids, other, order):
+    table = NGram(ids, order, V)
+    product = math.prod(1 / p for p in table.probabilities(other))
+    assert table.perplexity(other) == pytest.approx(product ** (1 / len(other)))
+
+
+def test_takes_tensors_and_ranges():
+    ids = torch.tensor([0, 1, 2, 0, 1])
+    assert NGram(ids, 2, V).perplexity(ids) == NGram(ids.tolist(), 2, V).perplexity(ids.tolist())
+    assert NGram(range(4), 1, V).perplexity(range(4)) == pytest.approx(V)
+
+
+def test_landmarks_are_named_and_ordered():
+    ids = [0, 1, 2, 3] * 30
+    found = landmarks(ids, ids, V, orders=(0, 1, 2, 3, 4))
+    assert list(found) == ["uniform", "unigram", "bigram", "trigram", "4-gram"]
+    assert found["uniform"] == pytest.approx(V)
+    assert found["bigram"] == NGram(ids, 2, V).perplexity(ids) < found["unigram"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0], 1, 0), "vocab_size=0 must be a whole number"),
+        (([0], 1, V, 0.0), "smoothing=0.0 must be above 0"),
+        (([0], 1, V, math.nan), "smoothing=nan must be above 0"),
+        (([0], -1, V), "order=-1 must be a whole number between 0"),
+        (([0], 1.5, V), "order=1.5 must be a whole number"),
+        (([0], True, V), "order=True must be a whole number"),
+        (([1.7, 2.2], 1, V), "must be whole numbers, not float64"),
+        (([0], 40, V), "what 4 tokens allow in 64-bit numbers"),
+        (([], 1, V), "the text has no tokens"),
+        (([0, V], 1, V), "id 4 is outside 0 to 3: was the text coded with another vocabulary"),
+        (([0, -1], 1, V), "id -1 is outside 0 to 3"),
+    ],
+)
+def test_errors(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        NGram(*arguments)
+
+
+def test_errors_of_the_other_text():
+    table = NGram([0, 1], 2, V)
+    with pytest.raises(ValueError, match="no tokens"):
+        table.perplexity([])
+    with pytest.raises(ValueError, match="id 9 is outside 0 to 3"):
+        table.probabilities([0, 9])
+
 
 TEXTS = ["good film", "good story", "bad film", "bad story"] * 3
 LABELS = [1, 1, 0, 0] * 3
@@ -13,7 +142,7 @@ NEGATED = ["good", "not bad", "bad", "not good"] * 5
 TURNED = [1, 1, 0, 0] * 5
 
 
-@pytest.mark.parametrize("model", [baselines.tfidf_regression(), baselines.NaiveBayesRegression()])
+@pytest.mark.parametrize("model", [baselines.tfidf_regression(), naive_bayes.NaiveBayesRegression()])
 def test_words_decide(model):
     model.fit(TEXTS, LABELS)
     logits = model.decision_function(["a good one", "a bad one", "film"])
@@ -22,7 +151,7 @@ def test_words_decide(model):
 
 
 def test_ratio_by_hand():
-    model = baselines.NaiveBayesRegression().fit(["good film", "good", "bad film", "good film"] * 2, [1, 1, 0, 0] * 2)
+    model = naive_bayes.NaiveBayesRegression().fit(["good film", "good", "bad film", "good film"] * 2, [1, 1, 0, 0] * 2)
     words = model.vectorizer.vocabulary_
     assert set(words) == {"good", "film", "bad", "good film", "bad film"}
     # Each plus one. Positive: good 4, film 2, good film 2, none of the two others. Negative: good 2, film 4, bad 2,
@@ -41,6 +170,6 @@ def test_pairs_know_what_not_turns_round():
 
 
 def test_words_of_one_review_alone_are_left_out():
-    model = baselines.NaiveBayesRegression().fit([*TEXTS, "unheard"], [*LABELS, 1])
+    model = naive_bayes.NaiveBayesRegression().fit([*TEXTS, "unheard"], [*LABELS, 1])
     assert "unheard" not in model.vectorizer.vocabulary_
     assert np.isfinite(model.decision_function(["", "nothing known", "\N{SLIGHTLY SMILING FACE}"])).all()

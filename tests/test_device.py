@@ -54,7 +54,7 @@ DONE = {  # what is tried: what comes out
     "        self.table = nn.Embedding(5, 1)\n"
     "    def forward(self, ids, lengths):\n"
     "        return models.mean_state(self.table(ids.T), lengths)[:, 0]\n"
-    "sentiment.logits(Mean().to(device), [torch.tensor([1, 2]), torch.tensor([3])]).shape": "torch.Size([2])",
+    "sentiment.score_reviews(Mean().to(device), [torch.tensor([1, 2]), torch.tensor([3])]).shape": "torch.Size([2])",
     # a network of the book trains to the numbers that it has on the CPU
     "from rnnlib import scratch, text, training\n"
     "here = scratch.ScratchRNN(5, 6, device)\n"

@@ -10,21 +10,24 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnlib import directions, models, scratch, text, training
-from rnnlib.scratch import Bidirectional, ScratchGRU, ScratchLSTM, ScratchRNN, both_ways, detach
+from rnnlib import directions, gates, layers, scratch, text, training
+from rnnlib.directions import Bidirectional, both_ways
+from rnnlib.gates import ScratchGRU, ScratchLSTM
+from rnnlib.gradients import detach
+from rnnlib.scratch import ScratchRNN
 
 exact = {"rtol": 0, "atol": 1e-10}
 sizes = st.integers(1, 5)
 DOUBLE = {"dtype": torch.float64}
 VOCAB = text.Vocab("the time traveller abcdfghijkmnopqsuwxyz ")
-STEPS = {nn.RNN: scratch.rnn_step, nn.LSTM: scratch.lstm_step, nn.GRU: scratch.gru_step}
+STEPS = {nn.RNN: directions.rnn_step, nn.LSTM: gates.lstm_step, nn.GRU: gates.gru_step}
 CELLS = {nn.RNN: ScratchRNN, nn.LSTM: ScratchLSTM, nn.GRU: ScratchGRU}
 
 
 def layer_params(layer, which):
     """Return the parameters of one level and direction of a layer of torch as the tensors of rnnlib.scratch."""
     if not isinstance(layer, nn.RNN):
-        return scratch.from_torch(layer, which)
+        return gates.from_torch(layer, which)
     W_x, W_h, b_x, b_h = (
         getattr(layer, f"{name}_{which}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     )
@@ -82,7 +85,7 @@ def test_is_the_bidirectional_layer_of_torch(kind, D, H, N, T, layers, seed):
 
 def bidirectional_model(kind, V, H):
     """Return a LanguageModel on a bidirectional layer, and two scratch models with its weights."""
-    model = models.LanguageModel(kind(V, H, bidirectional=True, **DOUBLE), V)
+    model = layers.LanguageModel(kind(V, H, bidirectional=True, **DOUBLE), V)
     ahead, back = (CELLS[kind](V, H, **DOUBLE) for _ in range(2))
     readouts = model.linear.weight.T.split(H), (model.linear.bias, torch.zeros(V, **DOUBLE))
     for scratch_model, end, W_hq, b_q in zip((ahead, back), ("", "_reverse"), *readouts, strict=True):
@@ -180,7 +183,7 @@ def test_final_state_of_a_layer_without_padding():
     output, h_n = layer(X)
     right = torch.cat([output[:, -1, :4], output[:, 0, 4:]], 1)
     torch.testing.assert_close(torch.cat([h_n[-2], h_n[-1]], 1), right)
-    torch.testing.assert_close(models.end_state(layer, h_n), right)
+    torch.testing.assert_close(layers.end_state(layer, h_n), right)
     assert not torch.allclose(output[:, -1], right)
 
 
@@ -196,11 +199,11 @@ def test_final_state_with_padding(T, data):
     packed, h_n = layer(pack_padded_sequence(X, lengths, batch_first=True, enforce_sorted=False))
     padded, _ = pad_packed_sequence(packed, batch_first=True)
     right = torch.cat([h_alone[-2], h_alone[-1]], 1)
-    torch.testing.assert_close(models.end_state(layer, h_n)[1:], right, **exact)
+    torch.testing.assert_close(layers.end_state(layer, h_n)[1:], right, **exact)
     torch.testing.assert_close(padded[1:, : lengths[1]], alone, **exact)
     assert not padded[1, lengths[1] :].any(), "zeros after the end"
     unpacked, h_unpacked = layer(X)
-    for wrong in (padded[1:, -1], unpacked[1:, -1], models.end_state(layer, h_unpacked)[1:]):
+    for wrong in (padded[1:, -1], unpacked[1:, -1], layers.end_state(layer, h_unpacked)[1:]):
         assert not torch.allclose(wrong, right)
 
 
@@ -232,16 +235,16 @@ def test_perplexity_by_position_agrees_with_perplexity(batch_size):
     model = Bidirectional(ScratchRNN(7, 5, sigma=0.5), ScratchRNN(7, 5, sigma=0.5))
     batches = text.random_batches([i * i % 7 for i in range(199)], batch_size, 6, offset=0)  # 33 windows
     by_position = directions.perplexity_by_position(model, batches)
-    assert float(by_position.log().mean().exp()) == pytest.approx(training.perplexity(model, batches), rel=1e-5)
+    assert float(by_position.log().mean().exp()) == pytest.approx(scratch.perplexity(model, batches), rel=1e-5)
 
 
 def test_rereading_writes_what_a_carried_state_writes():
     """With a window as long as the text, a forward model writes the same either way."""
-    from rnnlib import sampling
+    from rnnlib import scratch
 
     model = ScratchRNN(len(VOCAB), 16, sigma=0.5)
     written = directions.reread_and_write(model, VOCAB, "the time", 30, window=99, seed=3)
-    assert written == sampling.generate(model, VOCAB, "the time", 30, seed=3)
+    assert written == scratch.generate(model, VOCAB, "the time", 30, seed=3)
 
 
 def test_rereading_reads_no_further_than_its_window():
@@ -256,7 +259,7 @@ def test_rereading_reads_no_further_than_its_window():
 
 def test_measuring_and_rereading_leave_the_mode_alone():
     layer = nn.GRU(len(VOCAB), 4)
-    model = models.LanguageModel(layer, len(VOCAB), dropout=0.5).train()
+    model = layers.LanguageModel(layer, len(VOCAB), dropout=0.5).train()
     batches = text.sequential_batches([1, 2, 3] * 20, 2, 5)
     directions.perplexity_by_position(model, batches)
     assert model.training
@@ -359,7 +362,7 @@ def test_lookahead_is_reading_each_window_alone(layers, future, context):
     for t in range(8):
         first = max(0, t - context)
         window = ids[first : t + 1 + future]
-        outputs, _ = model.layer(scratch.one_hot(window[None], 27))
+        outputs, _ = model.layer(text.one_hot(window[None], 27))
         torch.testing.assert_close(states[t], outputs[t - first, 0])
 
 

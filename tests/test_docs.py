@@ -388,7 +388,7 @@ def test_book_has_every_chapter_guide_and_module(site, pages):
         assert f"module-{name}" in reference, name
     for name in ("data", "data.texts", "data.imdb", "data.glove", "data.places"):
         assert f"module-rnnlib.{name}" in reference, name
-    assert "rnnlib.scratch.bptt" in reference
+    assert "rnnlib.gradients.bptt" in reference
     assert "perplexity" in (site / "searchindex.js").read_text(encoding="utf-8")
 
 

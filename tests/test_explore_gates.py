@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from rnnlib import explore, memory, models, plots, pretrained, scratch
-from rnnlib.explore import gates
+from rnnlib import explore, gates, layers, plots, pretrained
+from rnnlib.explore import gates as explorers
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +86,17 @@ def test_console_explains_bad_inputs(console):
         console.measure(TEXT, 0, "open")
     vocab = pretrained.LETTERS
     with pytest.raises(ValueError, match=r"must have an nn\.LSTM with one layer"):
-        explore.GateConsole(models.LanguageModel(nn.GRU(28, 4), 28), vocab)
+        explore.GateConsole(layers.LanguageModel(nn.GRU(28, 4), 28), vocab)
 
 
 @pytest.mark.parametrize("cell", ["LSTM", "GRU"])
 def test_diagram_of_a_cell_has_an_arrow_for_each_factor(cell):
     """Every product has two arrows that lead to it, and every gate one from the inputs."""
-    parts, arrows = gates.CELL_DIAGRAMS[cell]
+    parts, arrows = explorers.CELL_DIAGRAMS[cell]
     ends = [pair.split()[1] for pair in arrows.split(", ")]
     products = [name for name, (label, *_) in parts.items() if label in "×+"]
     assert all(ends.count(name) == 2 for name in products) and set(ends) < set(parts)
-    drawn = gates.cell_diagram(cell).axes[0].texts
+    drawn = explorers.cell_diagram(cell).axes[0].texts
     assert {text.get_text() for text in drawn} >= {label for label, *_ in parts.values()}
 
 
@@ -111,7 +111,7 @@ def test_half_life_explorer(bias, steps):
 
 
 def test_every_cell_of_the_tasks_has_a_look():
-    assert set(memory.CELLS) == set(explore.ForgetBiasHalfLife.looks)
+    assert set(gates.CELLS) == set(explore.ForgetBiasHalfLife.looks)
 
 
 def test_influence_is_the_gradient(networks):
@@ -119,13 +119,13 @@ def test_influence_is_the_gradient(networks):
     for model in networks.values():
         model = model.double()
         ids = torch.tensor(pretrained.LETTERS[list(TEXT)])
-        norms, p = gates.influence(model, ids, position=12)
+        norms, p = explorers.influence(model, ids, position=12)
         assert norms.shape == (12,)
 
         def log_p(inputs, model=model, ids=ids):
             return torch.log_softmax(model.linear(model.rnn(inputs)[0][-1, 0]), 0)[ids[12]]
 
-        inputs = gates.read_inputs(model, ids[None, :12]).detach().requires_grad_()
+        inputs = explorers.read_inputs(model, ids[None, :12]).detach().requires_grad_()
         (gradient,) = torch.autograd.grad(log_p(inputs), inputs)
         for t in (0, 5, 11):
             push = torch.zeros_like(inputs)
@@ -138,7 +138,7 @@ def test_influence_is_the_gradient(networks):
 
 
 def test_a_network_without_memory_looks_back_one_character():
-    model = models.LanguageModel(nn.RNN(28, 6), 28)
+    model = layers.LanguageModel(nn.RNN(28, 6), 28)
     with torch.no_grad():
         model.rnn.weight_hh_l0.zero_()
     explorer = explore.Connectivity({"no memory": model}, pretrained.LETTERS)
@@ -148,8 +148,8 @@ def test_a_network_without_memory_looks_back_one_character():
 
 
 def test_reach_counts_from_the_end():
-    assert gates.reach(np.array([0.5, 0.0, 0.3, 0.2])) == 4
-    assert gates.reach(np.array([0.0, 0.04, 0.06, 0.9])) == 1
+    assert explorers.reach(np.array([0.5, 0.0, 0.3, 0.2])) == 4
+    assert explorers.reach(np.array([0.0, 0.04, 0.06, 0.9])) == 1
 
 
 def test_connectivity_explains_a_position_beyond_the_text(networks):
@@ -182,7 +182,7 @@ def test_redraws_are_quick(networks):
 
 
 def test_gates_of_the_checkpoint_are_between_0_and_1(networks):
-    params = scratch.from_torch(networks["LSTM"].rnn)
+    params = gates.from_torch(networks["LSTM"].rnn)
     X, H = torch.randn(3, 28), torch.randn(3, 128).tanh()
-    I_t, F_t, C_tilde, O_t = scratch.lstm_gates(X, H, params)
+    I_t, F_t, C_tilde, O_t = gates.lstm_gates(X, H, params)
     assert all(g.min() >= 0 and g.max() <= 1 for g in (I_t, F_t, O_t)) and C_tilde.abs().max() <= 1

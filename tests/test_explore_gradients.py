@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnnlib import explore, gradients, scratch
+from rnnlib import explore, gradients
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_compass_agrees_with_clip_gradients(compass):
     params = [torch.nn.Parameter(torch.zeros_like(g)) for g in recorded[-1]]
     for p, g in zip(params, recorded[-1], strict=True):
         p.grad = g.clone()
-    before = scratch.clip_gradients(params, 2.0)
+    before = gradients.clip_gradients(params, 2.0)
     data = compass.measure(2.0, "all together, by norm", 30)
     assert data["before"][-1] == pytest.approx(float(before), rel=1e-5)
     assert data["after"][-1] == pytest.approx(float(torch.cat([p.grad.flatten() for p in params]).norm()), rel=1e-5)
@@ -154,7 +154,7 @@ def test_reach_is_what_autograd_gives(window):
     model, X, Y = arguments["model"], arguments["X"], arguments["Y"]
     with torch.no_grad():
         logits, _ = model(X)
-        _, dO = scratch.cross_entropy(logits[-len(X) :], Y[:, -1])
+        _, dO = gradients.cross_entropy(logits[-len(X) :], Y[:, -1])
         expected = dO @ model.params[3].T
     assert window.reach[-1] == pytest.approx(float(expected.norm()))
     assert (window.reach > 0).all()

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from rnnlib import explore, models, reviews, sentiment
+from rnnlib import explore, sentiment
 from rnnlib.explore.sentiment import PRAISE, drawable, last_lines, probability
 
-VOCAB = reviews.review_vocab(["good bad but plain"])
+VOCAB = sentiment.review_vocab(["good bad but plain"])
 
 
 def halving_classifier():
@@ -21,7 +21,7 @@ def halving_classifier():
         for weight, value in ((layer.weight_ih_l0, 1), (layer.weight_hh_l0, 0.5), (layer.bias_ih_l0, 0)):
             weight.fill_(value)
         layer.bias_hh_l0.zero_()
-    return models.SentimentClassifier(embedding, layer)
+    return sentiment.SentimentClassifier(embedding, layer)
 
 
 class WordCounter(nn.Module):
@@ -79,10 +79,10 @@ def test_padding_lens_reads_like_the_classifier():
     explorer_class, arguments = explore.catalogue()["PaddingLens"]
     vocab = arguments["vocab"]
     torch.manual_seed(0)
-    layer = models.BothWays(nn.LSTM, 5, 4)
-    model = models.SentimentClassifier(nn.Embedding(len(vocab), 5), layer, models.mean_state).eval()
+    layer = sentiment.BothWays(nn.LSTM, 5, 4)
+    model = sentiment.SentimentClassifier(nn.Embedding(len(vocab), 5), layer, sentiment.mean_state).eval()
     states = explorer_class(model, vocab).states["mean"][0, 1]  # (pads, D)
-    logit = sentiment.logits(model, [reviews.encode(PRAISE, vocab)])
+    logit = sentiment.score_reviews(model, [sentiment.encode(PRAISE, vocab)])
     assert torch.allclose(model.linear(states).squeeze(1), logit.expand(201), atol=1e-5)
 
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rnnlib import memory, models, sampling, scratch, text, training
+from rnnlib import gates, layers, scratch, text, training
 
-STEPS = {nn.LSTM: scratch.lstm_step, nn.GRU: scratch.gru_step}
+STEPS = {nn.LSTM: gates.lstm_step, nn.GRU: gates.gru_step}
 sizes = st.integers(1, 5)
 
 
@@ -31,9 +31,9 @@ def by_scan(layer, step, inputs, state):
     for depth in range(layer.num_layers):
         found = []
         for suffix in ("", "_reverse")[: 1 + layer.bidirectional]:
-            params = scratch.from_torch(layer, f"l{depth}{suffix}")
+            params = gates.from_torch(layer, f"l{depth}{suffix}")
             sequence = inputs.flip(0) if suffix else inputs
-            outputs, end = scratch.scan(step, sequence, level(state, index), params)
+            outputs, end = gates.scan(step, sequence, level(state, index), params)
             found.append(outputs.flip(0) if suffix else outputs)
             ends.append(parts(end))
             index += 1
@@ -83,17 +83,17 @@ def test_equals_torch_at_length_one_and_batch_one():
 def swapped_gates(X, state, params):
     params = list(params)
     params[:6] = params[3:6] + params[:3]  # forget gate where the input gate belongs
-    return scratch.lstm_step(X, state, params)
+    return gates.lstm_step(X, state, params)
 
 
 def squashed_cell(X, state, params):
-    H, (_, C) = scratch.lstm_step(X, state, params)
+    H, (_, C) = gates.lstm_step(X, state, params)
     return H, (H, torch.tanh(C))
 
 
 def cell_without_tanh(X, state, params):
     H, C = state
-    I_t, F_t, C_tilde, O_t = scratch.lstm_gates(X, H, params)
+    I_t, F_t, C_tilde, O_t = gates.lstm_gates(X, H, params)
     C = F_t * C + I_t * C_tilde
     return O_t * C, (O_t * C, C)
 
@@ -110,12 +110,12 @@ def reset_before(X, H, params):
 
 def update_gate_swapped(X, H, params):
     W_xr, W_hr, b_r, W_xz, W_hz, b_z, *candidate = params
-    return scratch.gru_step(X, H, [W_xr, W_hr, b_r, -W_xz, -W_hz, -b_z, *candidate])  # sigmoid(-a) = 1 - sigmoid(a)
+    return gates.gru_step(X, H, [W_xr, W_hr, b_r, -W_xz, -W_hz, -b_z, *candidate])  # sigmoid(-a) = 1 - sigmoid(a)
 
 
 def summed_candidate_bias(X, H, params):
-    *gates, b_xh, b_hh = params
-    return scratch.gru_step(X, H, [*gates, b_xh + b_hh, torch.zeros_like(b_hh)])
+    *others, b_xh, b_hh = params
+    return gates.gru_step(X, H, [*others, b_xh + b_hh, torch.zeros_like(b_hh)])
 
 
 FAULTS = [
@@ -138,20 +138,20 @@ def test_planted_fault_is_seen(layer_class, faulty):
 def test_reset_placements_agree_only_where_nothing_tells_them_apart():
     """With an open reset gate (R = 1) both placements are the same function; with a half-open one they are not."""
     torch.manual_seed(0)
-    params = scratch.from_torch(nn.GRU(3, 4, dtype=torch.float64))
+    params = gates.from_torch(nn.GRU(3, 4, dtype=torch.float64))
     X, H = torch.randn(2, 3, dtype=torch.float64), torch.randn(2, 4, dtype=torch.float64)
-    assert not torch.allclose(reset_before(X, H, params)[0], scratch.gru_step(X, H, params)[0], atol=1e-3)
+    assert not torch.allclose(reset_before(X, H, params)[0], gates.gru_step(X, H, params)[0], atol=1e-3)
     params[2] = torch.full_like(params[2], 100.0)  # b_r
-    assert torch.allclose(reset_before(X, H, params)[0], scratch.gru_step(X, H, params)[0], atol=1e-12)
+    assert torch.allclose(reset_before(X, H, params)[0], gates.gru_step(X, H, params)[0], atol=1e-12)
 
 
 # The models
 
 
-@pytest.mark.parametrize(("model_class", "gates"), [(scratch.ScratchLSTM, 4), (scratch.ScratchGRU, 3)])
-def test_parameters_and_shapes(model_class, gates):
+@pytest.mark.parametrize(("model_class", "num_gates"), [(gates.ScratchLSTM, 4), (gates.ScratchGRU, 3)])
+def test_parameters_and_shapes(model_class, num_gates):
     model = model_class(28, 16)
-    count = gates * (28 * 16 + 16 * 16 + 16) + 16 * 28 + 28 + (16 if gates == 3 else 0)
+    count = num_gates * (28 * 16 + 16 * 16 + 16) + 16 * 28 + 28 + (16 if num_gates == 3 else 0)
     assert sum(p.numel() for p in model.parameters()) == count
     ids = torch.randint(28, (2, 5))
     logits, state = model(ids)
@@ -160,7 +160,7 @@ def test_parameters_and_shapes(model_class, gates):
     assert len(parts(state)) == len(parts(model.begin_state(2)))
 
 
-@pytest.mark.parametrize("model_class", [scratch.ScratchLSTM, scratch.ScratchGRU])
+@pytest.mark.parametrize("model_class", [gates.ScratchLSTM, gates.ScratchGRU])
 def test_reading_in_pieces_with_the_state_handed_on_is_reading_at_once(model_class):
     model = model_class(7, 5, dtype=torch.float64, sigma=0.5)
     ids = torch.randint(7, (3, 8))
@@ -172,11 +172,11 @@ def test_reading_in_pieces_with_the_state_handed_on_is_reading_at_once(model_cla
         assert torch.allclose(ours, theirs, atol=1e-12)
 
 
-@pytest.mark.parametrize(("model_class", "layer_class"), [(scratch.ScratchLSTM, nn.LSTM), (scratch.ScratchGRU, nn.GRU)])
+@pytest.mark.parametrize(("model_class", "layer_class"), [(gates.ScratchLSTM, nn.LSTM), (gates.ScratchGRU, nn.GRU)])
 def test_scratch_model_equals_the_language_model_on_torch(model_class, layer_class):
-    theirs = models.LanguageModel(layer_class(7, 5), 7).double()
+    theirs = layers.LanguageModel(layer_class(7, 5), 7).double()
     ours = model_class(7, 5, dtype=torch.float64)
-    params = [*scratch.from_torch(theirs.rnn), theirs.linear.weight.T, theirs.linear.bias]
+    params = [*gates.from_torch(theirs.rnn), theirs.linear.weight.T, theirs.linear.bias]
     with torch.no_grad():
         for mine, copied in zip(ours.params, params, strict=True):
             mine.copy_(copied)
@@ -184,7 +184,7 @@ def test_scratch_model_equals_the_language_model_on_torch(model_class, layer_cla
     assert torch.allclose(ours(ids)[0], theirs(ids)[0], atol=1e-12)
 
 
-@pytest.mark.parametrize("model_class", [scratch.ScratchLSTM, scratch.ScratchGRU])
+@pytest.mark.parametrize("model_class", [gates.ScratchLSTM, gates.ScratchGRU])
 def test_trains_and_writes_like_every_model_of_the_book(model_class):
     vocab = text.Vocab("abc")
     ids = vocab[list("abc" * 60)]
@@ -199,11 +199,11 @@ def test_trains_and_writes_like_every_model_of_the_book(model_class):
         report=lambda *_: None,
     )
     assert history[-1]["valid"] < 1.1
-    assert sampling.generate(model, vocab, "ab", 6, temperature=0) == "abcabcab"
+    assert scratch.generate(model, vocab, "ab", 6, temperature=0) == "abcabcab"
 
 
 def test_state_of_another_form_is_named():
-    lstm, gru = scratch.ScratchLSTM(5, 3), scratch.ScratchGRU(5, 3)
+    lstm, gru = gates.ScratchLSTM(5, 3), gates.ScratchGRU(5, 3)
     ids = torch.zeros(2, 4, dtype=torch.long)
     with pytest.raises(ValueError, match=r"the state has shape \(2, 3\) but these ids need \[\(2, 3\), \(2, 3\)\]"):
         lstm(ids, gru.begin_state(2))
@@ -215,10 +215,10 @@ def test_state_of_another_form_is_named():
 
 def test_from_torch_wants_gates():
     with pytest.raises(ValueError, match=r"give an nn\.LSTM or nn\.GRU"):
-        scratch.from_torch(nn.RNN(3, 4))
+        gates.from_torch(nn.RNN(3, 4))
     for layer in (nn.LSTM(3, 4, bias=False), nn.GRU(3, 4, bias=False), nn.LSTM(3, 4, proj_size=2)):
         with pytest.raises(ValueError, match="with biases, without proj_size"):
-            scratch.from_torch(layer)
+            gates.from_torch(layer)
 
 
 # What one step does to the memory
@@ -226,16 +226,16 @@ def test_from_torch_wants_gates():
 
 def test_direct_path_is_the_forget_gate_and_the_full_jacobian_is_more():
     torch.manual_seed(0)
-    params = scratch.from_torch(nn.LSTM(3, 4, dtype=torch.float64))
+    params = gates.from_torch(nn.LSTM(3, 4, dtype=torch.float64))
     X, C, O_before = torch.randn(1, 3).double(), torch.randn(4).double(), torch.rand(1, 4).double()
     H = O_before * torch.tanh(C)
-    _, F_t, _, _ = scratch.lstm_gates(X, H, params)
+    _, F_t, _, _ = gates.lstm_gates(X, H, params)
 
     def direct(C):
-        return scratch.lstm_step(X, (H, C[None]), params)[1][1][0]
+        return gates.lstm_step(X, (H, C[None]), params)[1][1][0]
 
     def full(C):
-        return scratch.lstm_step(X, (O_before * torch.tanh(C), C[None]), params)[1][1][0]
+        return gates.lstm_step(X, (O_before * torch.tanh(C), C[None]), params)[1][1][0]
 
     jacobian = torch.autograd.functional.jacobian
     assert torch.allclose(jacobian(direct, C), torch.diag(F_t[0]), atol=1e-12)
@@ -243,10 +243,10 @@ def test_direct_path_is_the_forget_gate_and_the_full_jacobian_is_more():
 
 
 def test_forget_gate_open_and_input_gate_shut_keeps_the_cell_exactly():
-    params = scratch.from_torch(nn.LSTM(3, 4, dtype=torch.float64))
+    params = gates.from_torch(nn.LSTM(3, 4, dtype=torch.float64))
     params[2], params[5] = torch.full((4,), -1000.0).double(), torch.full((4,), 1000.0).double()  # b_i, b_f
     state = torch.zeros(2, 4).double(), torch.randn(2, 4).double()
-    _, (_, C) = scratch.scan(scratch.lstm_step, torch.randn(50, 2, 3).double(), state, params)
+    _, (_, C) = gates.scan(gates.lstm_step, torch.randn(50, 2, 3).double(), state, params)
     assert torch.equal(C, state[1])
 
 
@@ -267,7 +267,7 @@ def forget_biases(lstm):
 def test_forget_bias_is_set_once_in_every_layer_and_direction(layers, both):
     lstm = nn.LSTM(3, 4, num_layers=layers, bidirectional=both)
     before = {name: parameter.clone() for name, parameter in lstm.named_parameters()}
-    assert memory.set_forget_bias(lstm, 1.0) is lstm
+    assert gates.set_forget_bias(lstm, 1.0) is lstm
     found = forget_biases(lstm)
     assert len(found) == layers * (1 + both)
     for bias in found:
@@ -281,13 +281,13 @@ def test_forget_bias_is_set_once_in_every_layer_and_direction(layers, both):
 def test_forget_bias_of_something_else_is_refused():
     for layer in (nn.GRU(2, 3), nn.LSTM(2, 3, bias=False)):
         with pytest.raises(ValueError, match="has no forget bias"):
-            memory.set_forget_bias(layer, 1.0)
+            gates.set_forget_bias(layer, 1.0)
 
 
 @pytest.mark.parametrize(("bias", "steps"), [(0, 1.0), (1, 2.2), (2, 5.5), (3, 14.3)])
 def test_half_life(bias, steps):
-    assert round(memory.half_life(bias), 1) == steps
-    assert torch.sigmoid(torch.tensor(float(bias), dtype=torch.float64)) ** memory.half_life(bias) == pytest.approx(0.5)
+    assert round(gates.half_life(bias), 1) == steps
+    assert torch.sigmoid(torch.tensor(float(bias), dtype=torch.float64)) ** gates.half_life(bias) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -300,26 +300,26 @@ def test_half_life(bias, steps):
 )
 def test_what_cannot_be_learned_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        memory.learn(*arguments)
+        gates.learn(*arguments)
 
 
 def test_half_life_is_what_an_lstm_does():
     """Closed input gate, forget bias 3 and zero weights: after 14.3 steps half of the cell is left."""
-    lstm = memory.set_forget_bias(nn.LSTM(1, 1, dtype=torch.float64), 3.0)
-    params = [torch.zeros_like(p) if p.dim() == 2 else p for p in scratch.from_torch(lstm)]
+    lstm = gates.set_forget_bias(nn.LSTM(1, 1, dtype=torch.float64), 3.0)
+    params = [torch.zeros_like(p) if p.dim() == 2 else p for p in gates.from_torch(lstm)]
     params[2] = torch.full((1,), -1000.0).double()
     C, steps = torch.ones(1, 1).double(), 0
     while C > 0.5:
-        _, (_, C) = scratch.lstm_step(torch.zeros(1, 1).double(), (torch.zeros(1, 1).double(), C), params)
+        _, (_, C) = gates.lstm_step(torch.zeros(1, 1).double(), (torch.zeros(1, 1).double(), C), params)
         steps += 1
-    assert steps == math.ceil(memory.half_life(3.0)) == 15
+    assert steps == math.ceil(gates.half_life(3.0)) == 15
 
 
 # Tasks
 
 
 def test_remember_first_can_be_answered_from_the_first_step_alone():
-    inputs, targets = memory.remember_first(200, 6, torch.Generator().manual_seed(0))
+    inputs, targets = gates.remember_first(200, 6, torch.Generator().manual_seed(0))
     assert inputs.shape == (200, 7, 8) and targets.shape == (200,)
     assert torch.equal(inputs[:, 0].argmax(1), targets)
     assert (inputs[:, 1:].argmax(2) >= 4).all(), "the noise has symbols of its own"
@@ -329,7 +329,7 @@ def test_remember_first_can_be_answered_from_the_first_step_alone():
 
 @pytest.mark.parametrize("length", [2, 3, 10])
 def test_add_two_marks_one_number_in_each_half(length):
-    inputs, targets = memory.add_two(300, length, torch.Generator().manual_seed(0))
+    inputs, targets = gates.add_two(300, length, torch.Generator().manual_seed(0))
     numbers, marks = inputs.unbind(2)
     assert torch.equal(marks[:, : length // 2].sum(1), torch.ones(300))
     assert torch.equal(marks[:, length // 2 :].sum(1), torch.ones(300))
@@ -338,7 +338,7 @@ def test_add_two_marks_one_number_in_each_half(length):
 
 def test_chance_is_what_the_best_constant_gets():
     generator = torch.Generator().manual_seed(0)
-    for task in memory.TASKS.values():
+    for task in gates.TASKS.values():
         _, targets = task.draw(20_000, 10, generator)
         constant = torch.zeros(20_000, 4) if task.num_outputs == 4 else torch.ones(20_000, 1)
         assert task.share_right(constant, targets) == pytest.approx(task.chance, abs=0.01)
@@ -346,12 +346,12 @@ def test_chance_is_what_the_best_constant_gets():
 
 def test_cells_start_with_the_bias_that_they_are_named_for():
     for bias in (0, 1, 3):
-        (found,) = forget_biases(memory.CELLS[f"LSTM, b = {bias}"](2, 3))
+        (found,) = forget_biases(gates.CELLS[f"LSTM, b = {bias}"](2, 3))
         assert torch.equal(found, torch.full((3,), float(bias)))
 
 
 def test_a_short_delay_is_learned_and_the_run_repeats():
-    first = memory.learn("LSTM, b = 1", "remember the first symbol", 5, seed=0, max_steps=300)
-    again = memory.learn("LSTM, b = 1", "remember the first symbol", 5, seed=0, max_steps=300)
+    first = gates.learn("LSTM, b = 1", "remember the first symbol", 5, seed=0, max_steps=300)
+    again = gates.learn("LSTM, b = 1", "remember the first symbol", 5, seed=0, max_steps=300)
     assert first["right"] > 0.9
     assert (first["right"], first["steps"]) == (again["right"], again["steps"])

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from rnnlib import data, pretrained, text, training
-from rnnlib.models import LanguageModel
+from rnnlib import data, pretrained, scratch, text, training
+from rnnlib.layers import LanguageModel
 
 IDS = [i * i % 5 for i in range(600)]
 
@@ -135,7 +135,7 @@ def test_shakespeare_needs_at_most_2_25_bits_a_character():
     model = LanguageModel(nn.GRU(64, 256), len(vocab), nn.Embedding(len(vocab), 64))
     model.load_state_dict(weights)
     batches = text.sequential_batches(ids[size:], 32, 50, offset=0)
-    bits = training.mean_nll(model, batches) / math.log(2)
+    bits = scratch.mean_nll(model, batches) / math.log(2)
     assert 2.0 < bits <= 2.25
     assert bits == pytest.approx(math.log2(json.loads(facts["history"])[-1]["valid"]), abs=0.01)
 

@@ -1,5 +1,6 @@
-"""The classifier: padding, packing and company change no logit; training keeps the best; any text gets an answer."""
+"""Reviews and their classifier: words, padding, read-outs, training."""
 
+import collections
 import math
 
 import pytest
@@ -9,33 +10,155 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnlib import models, reviews, sentiment
+from benchmarks import pretraining
+from rnnlib import layers, sentiment, training
+from rnnlib.sentiment import PAD, UNK
+
+Review = collections.namedtuple("Review", "id label rating text")
+TEXTS = ["A GOOD film.<br /><br />Don't miss it...", "bad, bad film; it's long", "", "🙂", "the film the film"]
+
+
+def test_tokens():
+    assert sentiment.tokenize_review("Don’t miss it...<br />They'll LOVE it!") == (
+        ["do", "n't", "miss", "it", "...", "they", "'ll", "love", "it", "!"]
+    )
+    assert sentiment.tokenize_review("café 7/10 🙂") == ["café", "7", "/", "10", "🙂"]
+    assert sentiment.tokenize_review("can't rock'n'roll") == ["ca", "n't", "rock", "'", "n", "'", "roll"]
+
+
+def test_vocabulary_has_two_special_tokens():
+    vocab = sentiment.review_vocab(TEXTS, size=8)
+    assert len(vocab) == 8
+    assert (vocab["<unk>"], vocab["<pad>"], vocab["film"]) == (UNK, PAD, 2)
+    assert UNK != PAD
+    assert vocab["never seen"] == UNK
+
+
+@pytest.mark.parametrize("text", ["", "   ", "<br />", "\n\t"])
+def test_a_review_without_words_is_one_unknown(text):
+    assert sentiment.encode(text, sentiment.review_vocab(TEXTS)).tolist() == [UNK]
+
+
+def test_no_review_contains_padding():
+    vocab = sentiment.review_vocab(TEXTS)
+    for text in [*TEXTS, "<pad> <unk>"]:
+        assert PAD not in sentiment.encode(text, vocab)
+
+
+def test_truncation():
+    ids = torch.arange(20)
+    assert sentiment.head(ids, 8).tolist() == list(range(8))
+    assert sentiment.tail(ids, 8).tolist() == list(range(12, 20))
+    assert sentiment.both_ends(ids, 8).tolist() == [0, 1, *range(14, 20)]
+    for keep in (sentiment.head, sentiment.tail, sentiment.both_ends):
+        assert torch.equal(keep(ids, 20), ids)
+        assert torch.equal(keep(ids, 50), ids)
+
+
+def test_padding():
+    ids, lengths = sentiment.pad([torch.tensor([5, 6, 7]), torch.tensor([8])])
+    assert ids.tolist() == [[5, 6, 7], [8, PAD, PAD]]
+    assert lengths.tolist() == [3, 1]
+    assert sentiment.pad([torch.tensor([8])], length=3)[0].tolist() == [[8, PAD, PAD]]
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=300), st.integers(1, 9), st.integers(0, 5))
+def test_a_pass_deals_out_every_review_once(lengths, batch_size, seed):
+    rows = [torch.full((length,), 2 + i) for i, length in enumerate(lengths)]
+    buckets = sentiment.Buckets(rows, torch.arange(len(rows)), batch_size, seed)
+    seen = []
+    batches = list(buckets)
+    assert len(batches) == len(buckets)
+    for ids, sizes, labels in batches:
+        assert ids.shape[1] == sizes.max()
+        for row, size, label in zip(ids, sizes, labels, strict=True):
+            assert torch.equal(row[:size], rows[label])
+            assert (row[size:] == PAD).all()
+        seen += labels.tolist()
+    assert sorted(seen) == list(range(len(rows)))
+
+
+def test_batches_hold_reviews_of_like_length_in_a_new_order_each_pass():
+    generator = torch.Generator().manual_seed(1)
+    rows = [torch.ones(int(n), dtype=torch.int64) for n in torch.randint(1, 400, (2000,), generator=generator)]
+    buckets = sentiment.Buckets(rows, torch.arange(2000), 20)
+    first, second = list(buckets), list(buckets)
+    words = sum(len(row) for row in rows)
+    assert sum(ids.numel() for ids, _, _ in first) < 1.05 * words
+    assert [labels.tolist() for _, _, labels in first] != [labels.tolist() for _, _, labels in second]
+    again = sentiment.Buckets(rows, torch.arange(2000), 20)
+    assert all(torch.equal(a[2], b[2]) for a, b in zip(first, again, strict=True)), "the seed fixes the order"
+
+
+def test_buckets_name_bad_input():
+    row = torch.tensor([2])
+    with pytest.raises(ValueError, match="0 reviews and 0 labels"):
+        sentiment.Buckets([], [], 4)
+    with pytest.raises(ValueError, match="2 reviews and 1 labels"):
+        sentiment.Buckets([row, row], [1], 4)
+    with pytest.raises(ValueError, match="batch_size"):
+        sentiment.Buckets([row], [1], 0)
+
+
+def test_split_holds_out_the_last_ids_of_each_class():
+    rows = [Review(f"{['neg', 'pos'][label]}/{i}_1", label, 1, "x") for label in (0, 1) for i in range(10)]
+    train, valid = sentiment.hold_out_blocks(rows, num_valid=3)
+    assert [r.id for r in valid] == ["neg/7_1", "neg/8_1", "neg/9_1", "pos/7_1", "pos/8_1", "pos/9_1"]
+    assert sorted(train + valid) == sorted(rows)
+    for bad in (0, 10, -2):
+        with pytest.raises(ValueError, match=f"num_valid={bad} must be at least 1 and below 10"):
+            sentiment.hold_out_blocks(rows, bad)
+    with pytest.raises(ValueError, match="num_valid=1 must be at least 1 and below 0"):
+        sentiment.hold_out_blocks([], 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: sentiment.head(torch.arange(3), -1), "length=-1 must be a whole number of at least 1"),
+        (lambda: sentiment.tail(torch.arange(3), 0), "length=0 must be"),
+        (lambda: sentiment.both_ends(torch.arange(3), 0), "length=0 must be"),
+        (lambda: sentiment.review_vocab("one review"), "texts='one review' is one review: give a list of them"),
+        (lambda: sentiment.review_vocab(TEXTS, size=2), "size=2 must be a whole number of at least 3"),
+        (lambda: sentiment.pad([]), "rows=0 must be"),
+    ],
+)
+def test_wrong_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("rows", [torch.full((3, 4), 2), torch.full((3, 4), 2).numpy()])
+def test_buckets_take_rows_of_equal_length_as_one_array(rows):
+    ((ids, lengths, labels),) = sentiment.Buckets(rows, [0, 1, 1], 4)
+    assert (ids.shape, lengths.tolist(), sorted(labels.tolist())) == ((3, 4), [4, 4, 4], [0, 1, 1])
+
 
 V, D, H = 30, 6, 5
 READOUTS = {
-    "last": models.last_state,
-    "both ends": models.both_ends_state,
-    "mean": models.mean_state,
-    "max": models.max_state,
-    "mean and max": models.mean_and_max,
+    "last": sentiment.last_state,
+    "both ends": sentiment.both_ends_state,
+    "mean": sentiment.mean_state,
+    "max": sentiment.max_state,
+    "mean and max": sentiment.mean_and_max,
 }
 
 
-def layers():
+def readers():
     return {
         "LSTM": nn.LSTM(D, H),
         "GRU, two layers": nn.GRU(D, H, num_layers=2),
         "both, packed": nn.LSTM(D, H, bidirectional=True),
         "both, two layers, packed": nn.GRU(D, H, num_layers=2, bidirectional=True),
-        "both, flipped": models.BothWays(nn.LSTM, D, H),
-        "both, flipped RNN": models.BothWays(nn.RNN, D, H),
+        "both, flipped": sentiment.BothWays(nn.LSTM, D, H),
+        "both, flipped RNN": sentiment.BothWays(nn.RNN, D, H),
     }
 
 
 def classifier(layer, readout="mean and max", seed=0):
     torch.manual_seed(seed)
-    embedding = nn.Sequential(models.DropWords(0.3), nn.Embedding(V, D))
-    return models.SentimentClassifier(embedding, layers()[layer], READOUTS[readout]).double()
+    embedding = nn.Sequential(sentiment.DropWords(0.3), nn.Embedding(V, D))
+    return sentiment.SentimentClassifier(embedding, readers()[layer], READOUTS[readout]).double()
 
 
 def random_rows(lengths, seed=0):
@@ -43,7 +166,7 @@ def random_rows(lengths, seed=0):
     return [torch.randint(2, V, (n,), generator=generator) for n in lengths]
 
 
-PAIRS = [(layer, readout) for layer in layers() for readout in READOUTS if readout != "both ends" or "both" in layer]
+PAIRS = [(layer, readout) for layer in readers() for readout in READOUTS if readout != "both ends" or "both" in layer]
 
 
 @pytest.mark.parametrize("layer, readout", PAIRS)
@@ -54,19 +177,19 @@ def test_neither_padding_nor_company_changes_a_logit(layer, readout, lengths, ex
     model = classifier(layer, readout, seed).eval()
     rows = random_rows(lengths, seed)
     alone = torch.cat([model(row[None]) for row in rows])
-    ids, sizes = reviews.pad(rows)
+    ids, sizes = sentiment.pad(rows)
     together = model(ids, sizes)
-    longer = model(*reviews.pad(rows, length=ids.shape[1] + extra))
+    longer = model(*sentiment.pad(rows, length=ids.shape[1] + extra))
     order = torch.randperm(len(rows))
     shuffled = model(ids[order], sizes[order])
-    for logits in (together, longer, shuffled[order.argsort()], sentiment.logits(model, rows, batch_size=2)):
+    for logits in (together, longer, shuffled[order.argsort()], sentiment.score_reviews(model, rows, batch_size=2)):
         torch.testing.assert_close(logits, alone, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("cell", [nn.RNN, nn.GRU, nn.LSTM])
 def test_flipping_equals_packing_in_outputs_and_gradients(cell):
     torch.manual_seed(0)
-    ours, theirs = models.BothWays(cell, D, H).double(), cell(D, H, bidirectional=True).double()
+    ours, theirs = sentiment.BothWays(cell, D, H).double(), cell(D, H, bidirectional=True).double()
     with torch.no_grad():
         for name, weight in theirs.named_parameters():
             source = ours.back if name.endswith("_reverse") else ours.ahead
@@ -75,7 +198,7 @@ def test_flipping_equals_packing_in_outputs_and_gradients(cell):
     inputs = torch.randn(7, 4, D, dtype=torch.float64, requires_grad=True)
     packed = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
     expected, _ = pad_packed_sequence(theirs(packed)[0])
-    real = models.real_steps(expected, lengths)
+    real = sentiment.real_steps(expected, lengths)
     outputs = ours(inputs, lengths) * real
     torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-10)
     weights = torch.randn_like(expected)
@@ -87,11 +210,11 @@ def test_flipping_equals_packing_in_outputs_and_gradients(cell):
 def test_readouts_by_hand():
     outputs = torch.tensor([[1.0, -4.0], [3.0, -2.0], [100.0, 100.0]])[:, None]  # (T, N, D), the last is padding
     lengths = torch.tensor([2])
-    assert models.last_state(outputs, lengths).tolist() == [[3, -2]]
-    assert models.both_ends_state(outputs, lengths).tolist() == [[3, -4]]
-    assert models.mean_state(outputs, lengths).tolist() == [[2, -3]]
-    assert models.max_state(outputs, lengths).tolist() == [[3, -2]]
-    assert models.mean_and_max(outputs, lengths).tolist() == [[2, -3, 3, -2]]
+    assert sentiment.last_state(outputs, lengths).tolist() == [[3, -2]]
+    assert sentiment.both_ends_state(outputs, lengths).tolist() == [[3, -4]]
+    assert sentiment.mean_state(outputs, lengths).tolist() == [[2, -3]]
+    assert sentiment.max_state(outputs, lengths).tolist() == [[3, -2]]
+    assert sentiment.mean_and_max(outputs, lengths).tolist() == [[2, -3, 3, -2]]
 
 
 def test_end_states_are_those_of_a_packed_layer():
@@ -99,14 +222,14 @@ def test_end_states_are_those_of_a_packed_layer():
     layer = nn.GRU(D, H, bidirectional=True)
     inputs, lengths = torch.randn(6, 3, D), torch.tensor([2, 6, 1])
     _, h_n = layer(pack_padded_sequence(inputs, lengths, enforce_sorted=False))
-    outputs = models.read_padded(layer, inputs, lengths)
-    expected = models.end_state(layer, h_n)
-    torch.testing.assert_close(models.both_ends_state(outputs, lengths), expected)
-    assert not torch.allclose(models.last_state(outputs, lengths), expected), "the backward state has read one word"
+    outputs = sentiment.read_padded(layer, inputs, lengths)
+    expected = layers.end_state(layer, h_n)
+    torch.testing.assert_close(sentiment.both_ends_state(outputs, lengths), expected)
+    assert not torch.allclose(sentiment.last_state(outputs, lengths), expected), "the backward state has read one word"
 
 
 def test_words_are_dropped_in_training_alone():
-    drop = models.DropWords(0.25)
+    drop = sentiment.DropWords(0.25)
     ids = torch.full((100, 100), 7)
     torch.manual_seed(0)
     dropped = drop(ids)
@@ -120,9 +243,9 @@ def test_words_are_dropped_in_training_alone():
 )
 @pytest.mark.parametrize("layer", ["LSTM", "both, packed", "both, flipped"])
 def test_any_review_gets_a_probability(text, layer):
-    vocab = reviews.review_vocab(["a good film and a bad film"], size=V)
+    vocab = sentiment.review_vocab(["a good film and a bad film"], size=V)
     model = classifier(layer).float()
-    (p,) = sentiment.logits(model, [reviews.encode(text, vocab)]).sigmoid().tolist()
+    (p,) = sentiment.score_reviews(model, [sentiment.encode(text, vocab)]).sigmoid().tolist()
     assert 0 < p < 1
     assert model.training, "the mode is put back"
 
@@ -140,12 +263,12 @@ def toy(num=64, seed=0):
 
 def trained(epochs=12, report=lambda *_: None, **options):
     torch.manual_seed(0)
-    model = models.SentimentClassifier(nn.Embedding(V, D), models.BothWays(nn.LSTM, D, H), dropout=0.0)
+    model = sentiment.SentimentClassifier(nn.Embedding(V, D), sentiment.BothWays(nn.LSTM, D, H), dropout=0.0)
     rows, labels = toy()
     options = {"valid": toy(seed=1)} | options
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
-    progress = sentiment.fit_classifier(
-        model, reviews.Buckets(rows, labels, 8), epochs, optimizer, report=report, **options
+    progress = training.fit_classifier(
+        model, sentiment.Buckets(rows, labels, 8), epochs, optimizer, report=report, **options
     )
     return model, progress
 
@@ -155,7 +278,7 @@ def test_training_learns_and_keeps_the_best():
     assert progress.status == "finished"
     assert progress.best["accuracy"] > 0.95
     rows, labels = toy(seed=1)
-    assert sentiment.accuracy(sentiment.logits(model, rows), labels) == progress.best["accuracy"]
+    assert sentiment.accuracy(sentiment.score_reviews(model, rows), labels) == progress.best["accuracy"]
     assert progress[-1]["epoch"] == 12
     assert progress[-1]["loss"] < 0.3 < progress[0]["loss"]
 
@@ -190,27 +313,27 @@ def test_the_stop_button_leaves_a_usable_model():
     model, progress = trained(report=press)
     assert progress.status == "stopped"
     assert len(progress) == 5
-    assert sentiment.logits(model, toy()[0]).isfinite().all()
+    assert sentiment.score_reviews(model, toy()[0]).isfinite().all()
 
 
 def test_a_loss_that_explodes_is_said():
     torch.manual_seed(0)
-    model = models.SentimentClassifier(nn.Embedding(V, D), nn.LSTM(D, H))
+    model = sentiment.SentimentClassifier(nn.Embedding(V, D), nn.LSTM(D, H))
     with torch.no_grad():
         model.linear.weight.fill_(math.nan)
     rows, labels = toy()
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    progress = sentiment.fit_classifier(model, reviews.Buckets(rows, labels, 8), 2, optimizer, report=lambda *_: None)
+    progress = training.fit_classifier(model, sentiment.Buckets(rows, labels, 8), 2, optimizer, report=lambda *_: None)
     assert progress.status == "diverged"
 
 
 def test_an_interrupt_before_the_first_round_is_said():
-    class Interrupting(reviews.Buckets):
+    class Interrupting(sentiment.Buckets):
         def __iter__(self):
             raise KeyboardInterrupt
 
-    lines, model = [], models.SentimentClassifier(nn.Embedding(V, D), nn.LSTM(D, H))
-    progress = sentiment.fit_classifier(
+    lines, model = [], sentiment.SentimentClassifier(nn.Embedding(V, D), nn.LSTM(D, H))
+    progress = training.fit_classifier(
         model,
         Interrupting(*toy(), 8),
         1,
@@ -225,21 +348,21 @@ def test_an_interrupt_before_the_first_round_is_said():
     [([], "the batches are empty"), ((one for one in "ab"), "a generator doesn't know how many minibatches it has")],
 )
 def test_batches_that_cannot_be_trained_on_are_named(batches, message):
-    model = models.SentimentClassifier(nn.Embedding(V, D), nn.LSTM(D, H))
+    model = sentiment.SentimentClassifier(nn.Embedding(V, D), nn.LSTM(D, H))
     with pytest.raises(ValueError, match=message):
-        sentiment.fit_classifier(model, batches, 1, torch.optim.SGD(model.parameters(), 0.1), report=lambda *_: None)
+        training.fit_classifier(model, batches, 1, torch.optim.SGD(model.parameters(), 0.1), report=lambda *_: None)
 
 
 @pytest.mark.parametrize("batch_size", [0, -3, 2.5])
 def test_batch_size_of_logits_is_checked(batch_size):
     with pytest.raises(ValueError, match=f"batch_size={batch_size} must be a whole number"):
-        sentiment.logits(classifier("LSTM"), toy()[0], batch_size)
+        sentiment.score_reviews(classifier("LSTM"), toy()[0], batch_size)
 
 
 def test_the_mode_is_put_back_after_an_error():
     model = classifier("LSTM").train()
     with pytest.raises(IndexError):
-        sentiment.logits(model, [torch.tensor([V + 1])])
+        sentiment.score_reviews(model, [torch.tensor([V + 1])])
     assert model.training
 
 
@@ -251,16 +374,16 @@ def test_accuracy_needs_one_label_for_each_logit():
 
 def test_optimizer_of_another_model_is_named():
     other = nn.Linear(2, 2)
-    model = models.SentimentClassifier(nn.Embedding(V, D), nn.LSTM(D, H))
+    model = sentiment.SentimentClassifier(nn.Embedding(V, D), nn.LSTM(D, H))
     rows, labels = toy()
     with pytest.raises(ValueError, match="another model"):
-        sentiment.fit_classifier(model, reviews.Buckets(rows, labels, 8), 1, torch.optim.SGD(other.parameters(), 0.1))
+        training.fit_classifier(model, sentiment.Buckets(rows, labels, 8), 1, torch.optim.SGD(other.parameters(), 0.1))
 
 
 def test_two_language_models_do_not_see_what_they_guess():
     """Change one word: the forward states before it and the backward states after it must stay."""
     torch.manual_seed(0)
-    layer = models.BothWays(nn.LSTM, D, H).double()
+    layer = sentiment.BothWays(nn.LSTM, D, H).double()
     inputs, lengths = torch.randn(6, 1, D, dtype=torch.float64), torch.tensor([6])
     changed = inputs.clone()
     changed[3] += 1
@@ -274,11 +397,11 @@ def test_two_language_models_learn_a_pattern():
     torch.manual_seed(0)
     rows = [torch.tensor([2, 3, 4, 5] * 5)[i % 4 :] for i in range(32)]
     counts = torch.bincount(torch.cat(rows), minlength=V)
-    pair = sentiment.TwoLanguageModels(nn.Embedding(V, D), models.BothWays(nn.LSTM, D, H), counts, 8, dropout=0.0)
+    pair = pretraining.TwoLanguageModels(nn.Embedding(V, D), sentiment.BothWays(nn.LSTM, D, H), counts, 8, dropout=0.0)
     optimizer = torch.optim.Adam(pair.parameters(), lr=0.03)
     losses = []
     for _ in range(15):
-        for ids, lengths, _ in reviews.Buckets(rows, torch.zeros(32), 8):
+        for ids, lengths, _ in sentiment.Buckets(rows, torch.zeros(32), 8):
             loss = pair(ids, lengths)
             optimizer.zero_grad()
             loss.backward()
@@ -289,8 +412,8 @@ def test_two_language_models_learn_a_pattern():
 
 def test_sampled_softmax_tends_to_the_full_one():
     torch.manual_seed(0)
-    embedding, layer = nn.Embedding(V, D), models.BothWays(nn.LSTM, D, H)
-    pair = sentiment.TwoLanguageModels(embedding, layer, torch.ones(V), num_noise=40_000)
+    embedding, layer = nn.Embedding(V, D), sentiment.BothWays(nn.LSTM, D, H)
+    pair = pretraining.TwoLanguageModels(embedding, layer, torch.ones(V), num_noise=40_000)
     guesses, targets = torch.randn(50, D), torch.randint(V, (50,))
     full = nn.functional.cross_entropy(guesses @ embedding.weight.T, targets)
     assert abs((pair.loss(guesses, targets) - full).item()) < 0.05
@@ -298,7 +421,7 @@ def test_sampled_softmax_tends_to_the_full_one():
 
 def test_chunks_lose_only_single_words():
     rows = random_rows([9, 1, 4, 5])
-    pieces = sentiment.chunks(rows, 4)
+    pieces = pretraining.chunks(rows, 4)
     assert [len(piece) for piece in pieces] == [4, 4, 4, 4]
     assert torch.equal(torch.cat(pieces[:2]), rows[0][:8])
 
@@ -343,7 +466,7 @@ def test_pretraining_changes_the_classifier_itself():
     model = sentiment.new_classifier(V, num_hiddens=H, embed_size=D)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     rows = [torch.tensor([2, 3, 4, 5] * 5)] * 32
-    progress = sentiment.pretrain(model, rows, epochs=8, batch_size=8, lr=0.03, report=lambda *_: None)
+    progress = pretraining.pretrain(model, rows, epochs=8, batch_size=8, lr=0.03, report=lambda *_: None)
     assert progress.status == "finished"
     assert progress[-1]["loss"] < progress[0]["loss"]
     changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rnnlib import data, environment, sampling, text, training
-from rnnlib.scratch import ScratchRNN
-from rnnlib.training import History, fit, perplexity, train_epoch
+from rnnlib import data, environment, guards, scratch, text
+from rnnlib.scratch import ScratchRNN, perplexity, train_epoch
+from rnnlib.training import History, fit
 
 LOOP = [i * i % 11 for i in range(800)]  # a text of 11 letters that repeats itself
 
@@ -125,7 +125,7 @@ def test_always_certain_and_right_is_one():
 
 def test_certain_and_wrong_is_infinite():
     assert perplexity(Table([[0.0, -math.inf], [-math.inf, 0.0]]), [batch(1, 2, 3)]) == math.inf
-    assert training.safe_exp(1e6) == math.inf
+    assert scratch.safe_exp(1e6) == math.inf
     assert (
         perplexity(Table([[0.0, 0.0], [800.0, 0.0]]), [(torch.ones(1, 1).long(), torch.ones(1, 1).long())]) == math.inf
     )
@@ -176,7 +176,7 @@ def test_targets_are_time_first():
 def test_mean_nll_is_the_logarithm_of_perplexity():
     model = ScratchRNN(11, 8)
     batches = loop_batches(offset=0)
-    assert math.exp(training.mean_nll(model, batches)) == pytest.approx(perplexity(model, batches), rel=1e-12)
+    assert math.exp(scratch.mean_nll(model, batches)) == pytest.approx(perplexity(model, batches), rel=1e-12)
 
 
 @pytest.mark.parametrize("was_training", [True, False])
@@ -305,7 +305,7 @@ def test_learns_ten_thousand_characters_by_heart():
     assert 10 < history[0]["train"] < 28, "a beginner in the first epoch"
     lines = "".join(vocab.decode(ids))
     places = [lines[start : start + 70] for start in range(1000, 9000, 1000)]
-    known = [sampling.generate(model, vocab, place[:50], 20, temperature=0) == place for place in places]
+    known = [scratch.generate(model, vocab, place[:50], 20, temperature=0) == place for place in places]
     assert sum(known) >= 5, "it goes on as the text does"
 
 
@@ -328,7 +328,7 @@ def test_runs_on_the_best_device():
     history = fit(model, loop_batches(), 2, valid_batches=loop_batches(offset=0), report=silent)
     assert history[-1]["train"] < history[0]["train"] < 12
     assert {p.device.type for p in model.parameters()} == {device.type}
-    assert len(sampling.generate(model, text.Vocab("abcdefghij"), list("abc"), 5, seed=0)) == 8
+    assert len(scratch.generate(model, text.Vocab("abcdefghij"), list("abc"), 5, seed=0)) == 8
 
 
 def train_with_seed(seed, make_batches):
@@ -449,7 +449,7 @@ def test_stopped_in_the_middle_of_an_epoch():
     assert torch.isfinite(values(model)).all()
     assert not torch.equal(values(model), last[-2][2]), "what was learned in epoch 4 is kept"
     assert perplexity(model, loop_batches()) < 11
-    assert len(sampling.generate(model, text.Vocab("abcdefghij"), list("abc"), 5, seed=0)) == 8
+    assert len(scratch.generate(model, text.Vocab("abcdefghij"), list("abc"), 5, seed=0)) == 8
 
     optimizer = history.optimizer
     again = fit(model, batches, 2, history=history, report=lambda *call: last.append(call))
@@ -565,7 +565,7 @@ def test_an_explosion_that_stays_finite_is_said(lr, worse):
 
 def test_train_epoch_raises_diverged():
     model = Poisoned(math.nan)
-    with pytest.raises(training.Diverged, match="the loss is nan"):
+    with pytest.raises(guards.Diverged, match="the loss is nan"):
         train_epoch(model, loop_batches(), torch.optim.SGD(model.parameters(), lr=1.0))
 
 

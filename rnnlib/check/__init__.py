@@ -1,11 +1,11 @@
 """Exercises that check themselves: ``check.NAME(my_answer)`` prints a verdict, ``hint=1`` to ``3`` adds a hint."""
 
-from rnnlib.check import directions, frame, gates, gradients, language_model, layers, sentiment, shapes
+from rnnlib.check import directions, frame, gates, gradients, layers, scratch, sentiment, text
 from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
 
 EXERCISES = (
-    *shapes.EXERCISES,
-    *language_model.EXERCISES,
+    *text.EXERCISES,
+    *scratch.EXERCISES,
     *gradients.EXERCISES,
     *layers.EXERCISES,
     *gates.EXERCISES,

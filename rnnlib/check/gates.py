@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape, expect_something, kind, within
-from rnnlib.memory import TASKS
-from rnnlib.models import ManyToOne
-from rnnlib.scratch import clip_gradients
+from rnnlib.gates import TASKS
+from rnnlib.gradients import clip_gradients
+from rnnlib.layers import ManyToOne
 
 CHANGED = "the tensors that came in have changed: make new ones, without += and *="
 

@@ -13,8 +13,8 @@ from rnnlib.check.frame import (
     slip_in_all,
     within,
 )
-from rnnlib.gradients import gaussian_matrix, jacobian_products, orthogonal_matrix
-from rnnlib.scratch import ScratchRNN, clip_gradients, detach
+from rnnlib.gradients import clip_gradients, detach, gaussian_matrix, jacobian_products, orthogonal_matrix
+from rnnlib.scratch import ScratchRNN
 
 
 def _draw(*shapes, seed=0, scale=1.0):

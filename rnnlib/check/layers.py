@@ -20,7 +20,7 @@ from rnnlib.check.frame import (
     kind,
     within,
 )
-from rnnlib.models import ManyToOne
+from rnnlib.layers import ManyToOne
 
 
 def _draw(*shape, seed=0):

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from rnnlib import baselines, data, reviews
+from rnnlib import baselines, data, sentiment
 from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_pair, expect_shape, expect_something, kind, within
 from rnnlib.check.layers import expect_truths
-from rnnlib.reviews import PAD, UNK
+from rnnlib.sentiment import PAD, UNK
 
 # ★ Precision and recall
 
@@ -140,7 +140,7 @@ PRECISION_AND_RECALL = Exercise(
 
 
 def pad_tails(rows, length):
-    ids = torch.full((len(rows), length), reviews.PAD)
+    ids = torch.full((len(rows), length), sentiment.PAD)
     for i, row in enumerate(rows):
         ids[i, : len(row[-length:])] = row[-length:]
     return ids, torch.tensor([min(len(row), length) for row in rows])
@@ -279,7 +279,7 @@ PAD_TAILS = Exercise(
 
 
 def loss_without_padding(logits, targets):
-    return F.cross_entropy(logits, targets, ignore_index=reviews.PAD)
+    return F.cross_entropy(logits, targets, ignore_index=sentiment.PAD)
 
 
 def _each(logits, targets):

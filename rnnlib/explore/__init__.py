@@ -1,11 +1,11 @@
 """Explorers: one question each, a pure function from values to a figure, and thin controls (all chapters)."""
 
-from rnnlib.explore import directions, gates, gradients, language_model, layers, sentiment, shapes
+from rnnlib.explore import directions, gates, gradients, layers, scratch, sentiment, text
 from rnnlib.explore.frame import Explorer
 
 EXPLORERS = (
-    *shapes.EXPLORERS,
-    *language_model.EXPLORERS,
+    *text.EXPLORERS,
+    *scratch.EXPLORERS,
     *gradients.EXPLORERS,
     *layers.EXPLORERS,
     *gates.EXPLORERS,

@@ -86,7 +86,7 @@ class LeakDetector(Explorer):
         ids = torch.arange(400) ** 2 % len(vocab)
         return {
             "ahead": ahead,
-            "both": scratch.Bidirectional(left, right),
+            "both": directions.Bidirectional(left, right),
             "vocab": vocab,
             "ids": ids,
             "num_tokens": 20,

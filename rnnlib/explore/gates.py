@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rnnlib import memory, models, plots, sampling, scratch, text
+from rnnlib import gates, guards, layers, plots, text
 from rnnlib.explore.frame import Explorer
 
 
 def read_inputs(model, ids):
-    """Return what the recurrent layer of a :class:`rnnlib.models.LanguageModel` reads for ids (N, T): (T, N, D)."""
+    """Return what the recurrent layer of a :class:`rnnlib.layers.LanguageModel` reads for ids (N, T): (T, N, D)."""
     if model.embedding is None:
-        return scratch.one_hot(ids, model.vocab_size, model.linear.weight.dtype)
+        return text.one_hot(ids, model.vocab_size, model.linear.weight.dtype)
     return model.embedding(ids.T)
 
 
@@ -21,7 +21,7 @@ def small_model(layer_class, vocab):
     """Return an untrained language model with 12 hidden units: enough to move an explorer's controls."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return models.LanguageModel(layer_class(len(vocab), 12), len(vocab)).eval()
+        return layers.LanguageModel(layer_class(len(vocab), 12), len(vocab)).eval()
 
 
 # Of each cell: (label, x, y) of what is computed, by name, and the arrows between the names.
@@ -99,7 +99,7 @@ class GateConsole(Explorer):
     """What do the gates of an LSTM do while it reads, and what happens when they are held fast?
 
     Args:
-        model: a :class:`rnnlib.models.LanguageModel` on an ``nn.LSTM`` with one layer.
+        model: a :class:`rnnlib.layers.LanguageModel` on an ``nn.LSTM`` with one layer.
         vocab: its vocabulary.
         characters: the text to begin with.
     """
@@ -147,7 +147,7 @@ class GateConsole(Explorer):
         Raises:
             ValueError: for a text with unknown characters, of fewer than 4 or more than 60, or an unknown clamp.
         """
-        sampling.check_prefix(self.vocab, characters)
+        guards.check_prefix(self.vocab, characters)
         if not 4 <= len(characters) <= self.longest:
             raise ValueError(f"the text has {len(characters)} characters: give it 4 to {self.longest}")
         if clamp not in self.clamps:
@@ -172,16 +172,16 @@ class GateConsole(Explorer):
         self.model.eval()
         like = self.model.linear.weight
         ids = torch.tensor([self.vocab[list(characters)]], device=like.device)  # (1, T)
-        params = scratch.from_torch(self.model.rnn)
+        params = gates.from_torch(self.model.rnn)
         H = C = like.new_zeros(1, self.model.rnn.hidden_size)
         steps = {name: [] for name in "fioch"}
         for t, X in enumerate(read_inputs(self.model, ids)):
-            gates = dict(zip("ifgo", scratch.lstm_gates(X, H, params), strict=True))
+            values = dict(zip("ifgo", gates.lstm_gates(X, H, params), strict=True))
             if t >= start:
-                gates.update({name: torch.full_like(H, value) for name, value in held.items()})
-            C = gates["f"] * C + gates["i"] * gates["g"]  # (1, H)
-            H = gates["o"] * torch.tanh(C)  # (1, H)
-            for name, value in {**gates, "c": C, "h": H}.items():
+                values.update({name: torch.full_like(H, value) for name, value in held.items()})
+            C = values["f"] * C + values["i"] * values["g"]  # (1, H)
+            H = values["o"] * torch.tanh(C)  # (1, H)
+            for name, value in {**values, "c": C, "h": H}.items():
                 if name in steps:
                     steps[name].append(value)
         traces = {name: torch.cat(values).cpu().numpy() for name, values in steps.items()}
@@ -281,7 +281,7 @@ class ForgetBiasHalfLife(Explorer):
             "bias": bias,
             "delay": delay,
             "gate": gate,
-            "half_life": memory.half_life(bias),
+            "half_life": gates.half_life(bias),
             "steps": steps,
             "left": gate**steps,
             "left_at_delay": gate**delay,
@@ -325,7 +325,7 @@ def influence(model, ids, position):
     """Measure which of the tokens before a position its prediction depends on.
 
     Args:
-        model: a :class:`rnnlib.models.LanguageModel`.
+        model: a :class:`rnnlib.layers.LanguageModel`.
         ids: token ids (T,).
         position: the token to predict, from the ones before it.
 
@@ -344,7 +344,7 @@ class Connectivity(Explorer):
     """Which characters does a prediction depend on? The same text through several trained networks.
 
     Args:
-        models: dict of :class:`rnnlib.models.LanguageModel` by name.
+        models: dict of :class:`rnnlib.layers.LanguageModel` by name.
         vocab: their vocabulary.
         characters: the text to begin with.
     """
@@ -376,7 +376,7 @@ class Connectivity(Explorer):
         Raises:
             ValueError: for a text with unknown characters, or one that ends before the position.
         """
-        sampling.check_prefix(self.vocab, characters)
+        guards.check_prefix(self.vocab, characters)
         if not 1 <= position < len(characters):
             raise ValueError(
                 f"a text of {len(characters)} characters ends before character {position}: type more or move left"

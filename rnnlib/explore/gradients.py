@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from rnnlib import gradients, plots, scratch
+from rnnlib import gradients, guards, plots, scratch
 from rnnlib.explore.frame import Explorer
 
 
@@ -43,7 +43,7 @@ class JacobianLab(Explorer):
     }
 
     def __init__(self, num_hiddens=64, num_steps=100, seed=0):
-        scratch.check_sizes(num_hiddens=num_hiddens, num_steps=num_steps)
+        guards.check_sizes(num_hiddens=num_hiddens, num_steps=num_steps)
         self.num_hiddens, self.num_steps, self.seed = num_hiddens, num_steps, seed
         super().__init__(
             matrix=widgets.ToggleButtons(options=list(self.matrices), value="Gaussian", description="matrix W_hh"),

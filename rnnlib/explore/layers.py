@@ -15,8 +15,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnlib import plots
 from rnnlib.explore.frame import Explorer
-from rnnlib.models import LanguageModel, num_directions
-from rnnlib.scratch import ScratchRNN, clip_gradients
+from rnnlib.gradients import clip_gradients
+from rnnlib.layers import LanguageModel, num_directions
+from rnnlib.scratch import ScratchRNN
 
 LAYERS = {"nn.RNN": nn.RNN, "nn.GRU": nn.GRU, "nn.LSTM": nn.LSTM}
 FORMS = {

@@ -10,7 +10,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import NullLocator
 from torch import nn
 
-from rnnlib import models, plots, reviews, sentiment
+from rnnlib import layers, plots, sentiment
 from rnnlib.explore.frame import Explorer
 
 PRAISE = (
@@ -33,8 +33,8 @@ def small_classifier(layer, vocab):
     """
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        embedding = nn.Embedding(len(vocab), 12, padding_idx=reviews.PAD)
-        return models.SentimentClassifier(embedding, layer(12, 8)).eval()
+        embedding = nn.Embedding(len(vocab), 12, padding_idx=sentiment.PAD)
+        return sentiment.SentimentClassifier(embedding, layer(12, 8)).eval()
 
 
 @functools.cache
@@ -58,7 +58,7 @@ class PaddingLens(Explorer):
     """How far apart do two reviews stay when padding is appended to them, and read?
 
     Args:
-        model: a :class:`rnnlib.models.SentimentClassifier`, trained or not; its embedding and its layer are used.
+        model: a :class:`rnnlib.sentiment.SentimentClassifier`, trained or not; its embedding and its layer are used.
         vocab: its vocabulary.
         first, second: two reviews.
 
@@ -79,7 +79,7 @@ class PaddingLens(Explorer):
     most = 200
 
     def __init__(self, model, vocab, first=PRAISE, second=COMPLAINT):
-        self.states = self._read(model, [reviews.encode(review, vocab) for review in (first, second)])
+        self.states = self._read(model, [sentiment.encode(review, vocab) for review in (first, second)])
         for name, states in self.states.items():
             if torch.equal(*states[:, 0, 0]):
                 raise ValueError(f"the two reviews have the same {name}: give two that differ in a word")
@@ -91,7 +91,7 @@ class PaddingLens(Explorer):
     @classmethod
     def default_arguments(cls):
         """An untrained LSTM shows it already."""
-        vocab = reviews.review_vocab([PRAISE, COMPLAINT])
+        vocab = sentiment.review_vocab([PRAISE, COMPLAINT])
         return {"model": small_classifier(nn.LSTM, vocab), "vocab": vocab}
 
     @torch.no_grad()
@@ -99,16 +99,17 @@ class PaddingLens(Explorer):
         """Return the read-outs by name, (2, ways, pads, D), with each number of pads up to the most."""
         model.eval()
         device = model.linear.weight.device
-        both = models.num_directions(model.rnn) == 2
-        functions = (models.both_ends_state if both else models.last_state, models.mean_state, models.max_state)
+        both = layers.num_directions(model.rnn) == 2
+        at_the_end = sentiment.both_ends_state if both else sentiment.last_state
+        functions = (at_the_end, sentiment.mean_state, sentiment.max_state)
         found = {name: [] for name in self.read_outs}
         for ids in pair:
-            row, _ = reviews.pad([ids], length=len(ids) + self.most)
+            row, _ = sentiment.pad([ids], length=len(ids) + self.most)
             rows = row.expand(self.most + 1, -1).to(device)  # (N, T), one row for each number of pads
             known = torch.full((len(rows),), len(ids), device=device)  # (N,)
             vectors = model.embedding(rows.T)  # (T, N, D)
             told = (known + torch.arange(len(rows), device=device), known)  # the bug is to count pads as words
-            outputs = [(models.read_padded(model.rnn, vectors, lengths), lengths) for lengths in told]
+            outputs = [(sentiment.read_padded(model.rnn, vectors, lengths), lengths) for lengths in told]
             for name, function in zip(self.read_outs, functions, strict=True):
                 found[name].append(torch.stack([function(*pieces).cpu() for pieces in outputs]))
         return {name: torch.stack(states) for name, states in found.items()}
@@ -208,8 +209,8 @@ class RunningVerdict(Explorer):
     @classmethod
     def default_arguments(cls):
         """An untrained classifier is enough to move the controls."""
-        vocab = reviews.review_vocab([PRAISE, COMPLAINT, DOUBT])
-        return {"model": small_classifier(functools.partial(models.BothWays, nn.LSTM), vocab), "vocab": vocab}
+        vocab = sentiment.review_vocab([PRAISE, COMPLAINT, DOUBT])
+        return {"model": small_classifier(functools.partial(sentiment.BothWays, nn.LSTM), vocab), "vocab": vocab}
 
     def measure(self, review, span):
         """Return the probability after each word, and what is lost of the logit without each word.
@@ -221,8 +222,8 @@ class RunningVerdict(Explorer):
             review: any text.
             span: how many words next to each other are replaced by ``<unk>`` at a time.
         """
-        words = reviews.tokenize_review(review) or ["<unk>"]
-        ids = reviews.encode(review, self.vocab)  # (T,)
+        words = sentiment.tokenize_review(review) or ["<unk>"]
+        ids = sentiment.encode(review, self.vocab)  # (T,)
         T = len(ids)
         ends = np.unique(np.linspace(1, T, min(T, self.most_prefixes)).round().astype(int))
         span = min(span, T)
@@ -230,16 +231,18 @@ class RunningVerdict(Explorer):
         rows = [ids[:end] for end in ends]
         for begin in begins:
             without = ids.clone()
-            without[begin : begin + span] = reviews.UNK
+            without[begin : begin + span] = sentiment.UNK
             rows.append(without)
-        logits = sentiment.logits(self.model, [reviews.tail(row, self.max_length) for row in rows], batch_size=16)
+        logits = sentiment.score_reviews(
+            self.model, [sentiment.tail(row, self.max_length) for row in rows], batch_size=16
+        )
         prefixes, without = logits.double().numpy()[: len(ends)], logits.double().numpy()[len(ends) :]
         changes = prefixes[-1] - without
         changes[[torch.equal(row, ids) for row in rows[len(ends) :]]] = 0.0  # not the rounding of another batch
         top = np.argsort(-np.abs(changes), kind="stable")[: self.most_bars]
         return {
             "words": words,
-            "unknown": int((ids == reviews.UNK).sum()),
+            "unknown": int((ids == sentiment.UNK).sum()),
             "ends": ends,
             "p": 1 / (1 + np.exp(-prefixes)),
             "turns": np.flatnonzero(np.diff(prefixes > 0)) + 1,  # places in ends

@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rnnlib import check
-from rnnlib.memory import half_life
-from rnnlib.scratch import ScratchLSTM
+from rnnlib.gates import ScratchLSTM, half_life
 
 SOLUTIONS = {name: exercise.solution for name, exercise in check.catalogue().items()}
 

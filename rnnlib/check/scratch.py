@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rnnlib import text
+from rnnlib.baselines import NGram, geometric_mean_of_inverses
 from rnnlib.check.frame import (
     Exercise,
     Wrong,
@@ -18,9 +19,7 @@ from rnnlib.check.frame import (
     kind,
     within,
 )
-from rnnlib.ngrams import NGram, geometric_mean_of_inverses
-from rnnlib.scratch import ScratchRNN, rnn, rnn_params
-from rnnlib.training import perplexity, train_epoch
+from rnnlib.scratch import ScratchRNN, perplexity, rnn, rnn_params, train_epoch
 
 # ★ How many numbers does the model learn?
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rnnlib.explore.shapes import OPENING, BatchRibbon, TensorTape, task_shapes_figure, unrolled_figure
+from rnnlib.explore.text import OPENING, BatchRibbon, TensorTape, task_shapes_figure, unrolled_figure
 from rnnlib.text import Vocab
 
 

@@ -12,8 +12,7 @@ from matplotlib.path import Path
 
 from rnnlib import plots
 from rnnlib.explore.frame import Explorer
-from rnnlib.scratch import one_hot
-from rnnlib.text import Vocab, clean, random_batches, sequential_batches
+from rnnlib.text import Vocab, clean, one_hot, random_batches, sequential_batches
 
 OPENING = "the time traveller for so it will be convenient to speak of him was expounding"
 

@@ -6,9 +6,9 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
-from rnnlib import fast, plots, sampling, scratch, text, training
+from rnnlib import guards, layers, plots, scratch, text, training
+from rnnlib.baselines import NGram, geometric_mean_of_inverses
 from rnnlib.explore.frame import Explorer
-from rnnlib.ngrams import NGram, geometric_mean_of_inverses
 
 
 class TemperatureDesk(Explorer):
@@ -24,7 +24,7 @@ class TemperatureDesk(Explorer):
     question = "what does the model write as the temperature goes to 0, and what at 3?"
 
     def __init__(self, model, vocab, prefix="time traveller", num_tokens=120):
-        sampling.check_prefix(vocab, prefix)
+        guards.check_prefix(vocab, prefix)
         self.model, self.vocab, self.prefix, self.num_tokens = model, vocab, prefix, num_tokens
         self.presets = {
             "greedy": {"temperature": 0.0, "top_k": len(vocab)},
@@ -33,7 +33,7 @@ class TemperatureDesk(Explorer):
             "wild": {"temperature": 3.0, "top_k": len(vocab)},
             "wild, top 3": {"temperature": 3.0, "top_k": min(3, len(vocab))},
         }
-        with torch.no_grad(), sampling.evaluating(model):
+        with torch.no_grad(), scratch.evaluating(model):
             device = next(model.parameters()).device
             logits, _ = model(torch.tensor([vocab[list(prefix)]], device=device), model.begin_state(1, device))
         self.logits = logits[-1].float().cpu()  # (V,)
@@ -54,11 +54,11 @@ class TemperatureDesk(Explorer):
 
     def measure(self, temperature, top_k, seed):
         """Return the model's and the drawn distribution, its effective number of choices, and a sampled text."""
-        p = sampling.next_token_probabilities(self.logits, temperature, top_k)
+        p = scratch.next_token_probabilities(self.logits, temperature, top_k)
         entropy = float(torch.special.entr(p).sum())  # nats
-        written = sampling.generate(self.model, self.vocab, self.prefix, self.num_tokens, temperature, top_k, seed)
+        written = scratch.generate(self.model, self.vocab, self.prefix, self.num_tokens, temperature, top_k, seed)
         return {
-            "model": sampling.next_token_probabilities(self.logits),
+            "model": scratch.next_token_probabilities(self.logits),
             "drawn": p,
             "choices": float(np.exp(entropy)),
             "text": written,
@@ -123,7 +123,7 @@ class UnrollStepper(Explorer):
         Raises:
             ValueError: for a text of fewer than two characters or with characters outside the vocabulary.
         """
-        sampling.check_prefix(self.vocab, text)
+        guards.check_prefix(self.vocab, text)
         if len(text) < 2:
             raise ValueError(f"the text {text!r} is too short: give at least two characters")
         text = text[:40]
@@ -144,7 +144,7 @@ class UnrollStepper(Explorer):
         """Return the state (T, H) and the log-probabilities of the next character (T, V) after each character."""
         device = next(self.model.parameters()).device
         state, states, log_p = self.model.begin_state(1, device), [], []
-        with sampling.evaluating(self.model):
+        with scratch.evaluating(self.model):
             for position, token in enumerate(self.vocab[list(text)], start=1):
                 if position == reset_at:
                     state = self.model.begin_state(1, device)
@@ -249,7 +249,7 @@ class HiddenSizeLab(Explorer):
     def _train(self, num_hiddens, input_scale, on_progress):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            model = fast.FastRNN(self.vocab_size, num_hiddens, input_scale=input_scale).to(self.device)
+            model = layers.FastRNN(self.vocab_size, num_hiddens, input_scale=input_scale).to(self.device)
         parameters = sum(p.numel() for p in model.params)
 
         def report(history, status, final):
