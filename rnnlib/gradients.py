@@ -1,20 +1,44 @@
-"""Gradients through time: by hand, clipped, cut, and measured (built in chapter 3)."""
+"""Gradients through time: by hand, clipped, cut, and measured (chapter 3).
+
+What measures wants float64: over a hundred steps norms fall below what float32 can hold.
+"""
 
 import torch
 import torch.nn.functional as F
 
-from rnnlib.guards import check_sizes
+from rnnlib.guards import check_finite, check_positive, check_sizes
+
+
+def detach(state):
+    """Cut a state, a tensor or a tuple of states, off its graph, keeping its values."""
+    if isinstance(state, torch.Tensor):
+        return state.detach()
+    return tuple(detach(part) for part in state)
+
+
+def clip_gradients(params, theta):
+    """Scale all gradients so that their norm is at most theta: g <- min(1, theta / ||g||) g.
+
+    The norm is that of all gradients laid end to end (Pascanu, Mikolov and Bengio, 2013),
+    so the step keeps its direction. Returns the norm before, a tensor without dimensions.
+    """
+    check_positive(theta=theta)
+    grads = [p.grad for p in params if p.grad is not None]
+    if not grads:
+        return torch.tensor(0.0)
+    norm = torch.sqrt(sum((g**2).sum() for g in grads))
+    check_finite(norm)
+    # The 1e-6 is there for a norm of 0, as in PyTorch.
+    scale = torch.clamp(theta / (norm + 1e-6), max=1.0)
+    for g in grads:
+        g.mul_(scale)
+    return norm
 
 
 def cross_entropy(logits, targets):
-    """Return the mean cross-entropy and its gradient with respect to the logits: (softmax - one-hot) / rows.
+    """Return the mean cross-entropy and its gradient: (softmax - one-hot) / rows.
 
-    Args:
-        logits: (rows, V).
-        targets: ids (rows,).
-
-    Returns:
-        The loss, a tensor without dimensions, and its gradient (rows, V).
+    logits: (rows, V); targets: ids (rows,). The gradient is with respect to the logits.
     """
     log_p = torch.log_softmax(logits, dim=1)  # (rows, V)
     chosen = F.one_hot(targets, logits.shape[1])  # (rows, V)
@@ -23,13 +47,9 @@ def cross_entropy(logits, targets):
 
 
 def squared_error(outputs, targets):
-    """Return the mean squared error and its gradient with respect to the outputs: 2 (outputs - targets) / numbers.
+    """Return the mean squared error and its gradient: 2 (outputs - targets) / numbers.
 
-    Args:
-        outputs, targets: real numbers (rows, Q).
-
-    Returns:
-        The loss, a tensor without dimensions, and its gradient (rows, Q).
+    outputs, targets: real numbers (rows, Q). The gradient is with respect to the outputs.
     """
     error = outputs - targets  # (rows, Q)
     return (error**2).mean(), 2 * error / error.numel()
@@ -37,26 +57,11 @@ def squared_error(outputs, targets):
 
 @torch.no_grad()
 def bptt(inputs, targets, H, params, loss=cross_entropy):
-    """Compute the loss of a tanh recurrent network and all its gradients by backpropagation through time.
+    """Return the loss of :func:`rnnlib.scratch.rnn`, its gradients, and that of H (N, H).
 
-    With the gradient dO_t of the loss with respect to the outputs, the gradient D_t before the tanh runs backwards,
-
-        D_t = (dO_t W_hq^T + D_{t+1} W_hh^T) * (1 - H_t^2),        D_{T+1} = 0,
-
-    and every weight gathers what it did at all T steps (Werbos, 1990).
-
-    Args:
-        inputs: (T, N, V), time first.
-        targets: of all outputs, time first, as the loss takes them: ids (T * N,) or real numbers (T * N, Q).
-        H: the state before the first step, (N, H).
-        params: [W_xh (V, H), W_hh (H, H), b_h (H,), W_hq (H, Q), b_q (Q,)].
-        loss: a function from outputs (T * N, Q) and targets to the loss and its gradient with respect to the outputs,
-            :func:`cross_entropy` or :func:`squared_error`.
-
-    Returns:
-        The loss, a tensor without dimensions.
-        The gradients of the five parameters, in their order.
-        The gradient with respect to H, (N, H).
+    D_t = (dO_t W_hq^T + D_{t+1} W_hh^T) * (1 - H_t^2), D_{T+1} = 0, before the tanh; every
+    weight gathers what it did at all steps (Werbos, 1990). inputs: (T, N, V); targets, time
+    first, as the loss takes them: ids (T * N,) or real numbers (T * N, Q).
     """
     W_xh, W_hh, b_h, W_hq, b_q = params
     states = [H]
@@ -91,15 +96,18 @@ def relu_unit(a):
 
 
 def gaussian_matrix(num_hiddens, radius, generator=None):
-    """Draw normal numbers, (H, H) in float64, scaled to a spectral radius, the largest modulus of an eigenvalue."""
+    """Draw normal numbers, (H, H) in float64, scaled to a spectral radius.
+
+    That is the largest modulus of an eigenvalue.
+    """
     W = torch.randn(num_hiddens, num_hiddens, generator=generator, dtype=torch.float64)
     return W * radius / torch.linalg.eigvals(W).abs().max()
 
 
 def orthogonal_matrix(num_hiddens, scale, generator=None):
-    """Draw an orthogonal matrix times a scale, which is the modulus of every eigenvalue and every singular value.
+    """Draw an orthogonal matrix times a scale, (H, H) in float64 (Mezzadri, 2007).
 
-    All orthogonal matrices are equally likely (Mezzadri, 2007). (H, H) in float64.
+    The scale is the modulus of every eigenvalue and every singular value.
     """
     W = torch.randn(num_hiddens, num_hiddens, generator=generator, dtype=torch.float64)
     Q, R = torch.linalg.qr(W)
@@ -107,26 +115,19 @@ def orthogonal_matrix(num_hiddens, scale, generator=None):
 
 
 def shift_matrix(num_hiddens, scale, generator=None):
-    """Return the matrix that hands each unit's value, times a scale, to the next unit; (H, H) in float64.
+    """Return the (H, H) matrix in float64 that hands each unit's value to the next unit.
 
-    It is nilpotent: all eigenvalues are 0, and H steps empty it. Nothing is drawn; ``generator`` is there so that the
-    three matrices are called alike.
+    It is nilpotent: all eigenvalues are 0, and H steps empty it. Nothing is drawn;
+    ``generator`` is there so that the three matrices are called alike.
     """
     return scale * torch.diag(torch.ones(num_hiddens - 1, dtype=torch.float64), 1)
 
 
 def jacobian_products(W_hh, drive, h, activation=tanh_unit):
-    """Run one sequence and return how each state depends on the first: P_t = P_{t-1} W_hh diag(slope_t).
+    """Run one sequence from h (H,): P_t = P_{t-1} W_hh diag(slope_t); return all P, slopes.
 
-    Args:
-        W_hh: (H, H).
-        drive: what the input adds at each step, X_t W_xh + b_h, (T, H).
-        h: the first state, (H,).
-        activation: a -> (value, slope), such as :func:`tanh_unit`.
-
-    Returns:
-        products (T, H, H): entry [t, i, j] is dh_{t+1}[j] / dh_0[i], for row vectors h_t = phi(drive_t + h_{t-1} W_hh).
-        slopes (T, H): the slope of every unit at every step.
+    drive: X_t W_xh + b_h, (T, H); activation: a -> (value, slope). Entry [t, i, j] of the
+    products (T, H, H) is dh_{t+1}[j] / dh_0[i]; the slopes (T, H) are those of every unit.
     """
     P, products, slopes = torch.eye(len(W_hh), dtype=W_hh.dtype), [], []
     for x in drive:  # x: (H,)
@@ -138,14 +139,10 @@ def jacobian_products(W_hh, drive, h, activation=tanh_unit):
 
 
 def gradient_by_lag(run, drive):
-    """Return how strongly the last state depends on what came in k steps earlier, for k = 0 .. T - 1.
+    """Return how the last state depends on what came in k steps earlier, (T,), k from 0.
 
-    Args:
-        run: a function from the drive to the last state, (T, N, H) -> (N, H).
-        drive: what the input adds at each step, (T, N, H).
-
-    Returns:
-        The norm of d(sum of the last state / sqrt(H)) / d(drive at lag k), averaged over the N rows, (T,).
+    run: from a drive (T, N, H) to the last state (N, H). It is the norm of
+    d(sum of the last state / sqrt(H)) / d(drive at lag k), the mean over N rows.
     """
     drive = drive.detach().requires_grad_()
     last = run(drive)  # (N, H)
@@ -154,72 +151,27 @@ def gradient_by_lag(run, drive):
 
 
 def truncated_gradient(model, X, Y, num_steps):
-    """Read a minibatch in windows: the state is carried from window to window, its gradient is not.
+    """Read X, Y (N, T) in windows of num_steps: the state is carried, its gradient is not.
 
-    Args:
-        model: ``logits, state = model(ids, state)``.
-        X, Y: ids and targets, (N, T).
-        num_steps: steps in a window; T or more gives the full gradient.
-
-    Returns:
-        The mean loss over all N * T tokens, and its truncated gradient: all parameters laid end to end.
-
-    Raises:
-        ValueError: if num_steps is not a whole number of at least 1.
+    Returns the mean loss over all targets (a target of -100 counts for nothing), and its
+    truncated gradient, all parameters laid end to end; T steps or more give the full one.
     """
     check_sizes(num_steps=num_steps)
     params, state, total = list(model.parameters()), model.begin_state(len(X)), 0.0
     gradient = torch.cat([torch.zeros_like(p).flatten() for p in params])
+    num_targets = (Y != -100).sum()
     for x, y in zip(X.split(num_steps, dim=1), Y.split(num_steps, dim=1), strict=True):
         logits, state = model(x, detach(state))
-        loss = F.cross_entropy(logits, y.T.reshape(-1), reduction="sum") / Y.numel()
+        loss = F.cross_entropy(logits, y.T.reshape(-1), reduction="sum") / num_targets
         gradient += torch.cat([g.flatten() for g in torch.autograd.grad(loss, params)])
-        total += float(loss.detach())
-    return total, gradient
-
-
-def clip_gradients(params, theta):
-    """Scale all gradients together so that their joint norm is at most theta: g <- min(1, theta / ||g||) g.
-
-    The norm is that of all gradients laid end to end (Pascanu, Mikolov and Bengio, 2013), so the direction of the
-    step does not change.
-
-    Args:
-        params: an iterable of parameters; those without a gradient are skipped.
-        theta: the largest norm to allow, above 0.
-
-    Returns:
-        The norm before clipping, a tensor without dimensions.
-
-    Raises:
-        ValueError: if theta is not above 0.
-    """
-    if not theta > 0:
-        raise ValueError(f"theta={theta!r} must be above 0: it is the largest gradient norm to allow")
-    grads = [p.grad for p in params if p.grad is not None]
-    if not grads:
-        return torch.tensor(0.0)
-    norm = torch.sqrt(sum((g**2).sum() for g in grads))
-    # The 1e-6 is there for a norm of 0, as in PyTorch.
-    scale = torch.clamp(theta / (norm + 1e-6), max=1.0)
-    for g in grads:
-        g.mul_(scale)
-    return norm
-
-
-def detach(state):
-    """Cut a state off the graph that made it, keeping its values: a tensor, or a tuple of states, as an LSTM has."""
-    if isinstance(state, torch.Tensor):
-        return state.detach()
-    return tuple(detach(part) for part in state)
+        total += loss.detach()
+    return float(total), gradient
 
 
 def saved_bytes(forward, params=()):
-    """Return how many bytes a forward computation stores for its backward pass, each tensor counted once.
+    """Return how many bytes ``forward()`` stores for its backward pass.
 
-    Args:
-        forward: a function without arguments.
-        params: tensors that stay in memory anyway, and are not counted.
+    Each tensor counts once; ``params``, which stay in memory anyway, don't count.
     """
     stored, kept = {}, {p.untyped_storage().data_ptr() for p in params}
 

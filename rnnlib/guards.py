@@ -1,13 +1,29 @@
-"""What the book refuses, and in which words: every ``check_…`` returns nothing and changes nothing."""
+"""What the book refuses, and in which words: a ``check_…`` returns nothing and changes nothing.
+
+Each raises a ValueError that names the value and the remedy. Values of tensors are looked at where that is free: on the
+CPU, and not while a program is being recorded (compiled, exported or traced).
+"""
 
 import math
 import numbers
 import reprlib
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+import numpy as np
 import torch
 from torch import nn
+
+IGNORED = -100  # a target with this value counts for nothing, as in torch.nn.functional.cross_entropy
+
+
+class Diverged(ArithmeticError):
+    """The gradients are no longer finite numbers; raised before they reach the parameters."""
+
+
+def recording():
+    """Tell whether a program is being recorded, so that sizes are symbols and values can't be read."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def is_whole(value, least):
@@ -18,12 +34,21 @@ def is_whole(value, least):
 def check_sizes(**sizes):
     """Raise a ValueError unless every given size is a whole number of at least 1."""
     for name, size in sizes.items():
-        if not is_whole(size, 1):
+        if not recording() and not is_whole(size, 1):
             raise ValueError(f"{name}={size!r} must be a whole number of at least 1")
 
 
+def check_inputs(model, ids, state):
+    """Refuse ids that are no (N, T) tensor of ids of the model, and a state of another form than it begins with."""
+    if recording():
+        return
+    check_ids(ids, model.vocab_size)
+    if state is not None:
+        check_state(state, model.begin_state(len(ids), device="meta"))
+
+
 def check_ids(ids, vocab_size):
-    """Raise a ValueError that names the remedy unless ids is a (N, T) tensor of whole numbers from 0 to V - 1."""
+    """Refuse all but a (N, T) tensor of whole numbers from 0 to V - 1."""
     if not isinstance(ids, torch.Tensor):
         raise ValueError(f"ids must be a tensor of shape (N, T), not a {type(ids).__name__}: use torch.tensor(ids)")
     if ids.dim() != 2 or ids.numel() == 0:
@@ -32,16 +57,40 @@ def check_ids(ids, vocab_size):
         )
     if ids.is_floating_point() or ids.dtype == torch.bool:
         raise ValueError(f"ids must be whole numbers (torch.long), not {ids.dtype}: give token ids, not one-hot rows")
-    lowest, highest = int(ids.min()), int(ids.max())
-    if lowest < 0 or highest >= vocab_size:
+    check_range("id", ids, vocab_size)
+
+
+def check_range(name, ids, vocab_size):
+    """Refuse ids outside 0 to V - 1, where looking at them is free."""
+    if ids.device.type != "cpu":
+        return
+    values = ids.numpy()  # reading through NumPy starts no operation of PyTorch
+    if values.min() < 0 or values.max() >= vocab_size:
+        wrong = values[(values < 0) | (values >= vocab_size)][0]
         raise ValueError(
-            f"id {lowest if lowest < 0 else highest} is outside 0 to {vocab_size - 1}: "
-            "was the text coded with another vocabulary?"
+            f"{name} {wrong} is outside 0 to {vocab_size - 1}: was the text coded with another vocabulary?"
         )
 
 
+def check_minibatch(minibatch, model):
+    """Refuse all but ids X and targets Y, both (N, T), of the model's vocabulary; a target may be -100, ignored."""
+    if not isinstance(minibatch, (tuple, list)) or len(minibatch) != 2:
+        raise ValueError(f"a minibatch must be a pair X, Y of ids, both (N, T), not {reprlib.repr(minibatch)}")
+    X, Y = minibatch
+    vocab_size = getattr(model, "vocab_size", None)
+    if vocab_size is None:
+        return
+    check_ids(X, vocab_size)
+    if not isinstance(Y, torch.Tensor) or Y.shape != X.shape or Y.is_floating_point() or Y.dtype == torch.bool:
+        found = f"{Y.dtype} of shape {tuple(Y.shape)}" if isinstance(Y, torch.Tensor) else f"a {type(Y).__name__}"
+        raise ValueError(f"the targets must be whole numbers of the shape of X, {tuple(X.shape)}, not {found}")
+    counted = Y[Y != IGNORED] if Y.device.type == "cpu" else Y
+    if counted.numel():
+        check_range("target", counted, vocab_size)
+
+
 def check_state(state, like):
-    """Raise a ValueError that names the remedy unless a state has the form of another: tensors, shapes and dtypes."""
+    """Refuse a state that has not the form of another: tensors, shapes and dtypes."""
     if shapes(state) != shapes(like):
         raise ValueError(
             f"the state has shape {shapes(state)} but these ids need {shapes(like)}: "
@@ -52,6 +101,191 @@ def check_state(state, like):
             raise ValueError(
                 f"the state is {there.dtype} but the parameters are {wanted.dtype}: convert it with .to({wanted.dtype})"
             )
+
+
+def check_lengths(lengths, N, T):
+    """Refuse all but a tensor of N whole numbers from 1 to T."""
+    if recording():
+        return
+    if not isinstance(lengths, torch.Tensor) or lengths.shape != (N,) or lengths.is_floating_point():
+        raise ValueError(
+            f"lengths must be a tensor of {N} whole numbers, one for each sequence, not {reprlib.repr(lengths)}"
+        )
+    if lengths.device.type != "cpu":
+        return
+    values = lengths.numpy()
+    wrong = values[(values < 1) | (values > T)]
+    if len(wrong):
+        raise ValueError(
+            f"a length of {wrong[0]} is outside 1 to {T}, the steps of these rows: count the real steps of each"
+        )
+
+
+def check_finite(norm):
+    """Raise :class:`Diverged` unless a gradient norm is a finite number: the one value that a step reads back."""
+    if not torch.isfinite(norm):
+        raise Diverged(f"the gradients exploded, their norm is {float(norm)}; the model keeps its last finite weights")
+
+
+def check_counted(count):
+    """Refuse to divide by nothing."""
+    if count == 0:
+        raise ValueError(
+            "the batches are empty, or all their targets are ignored: give a list or sequential_batches(...), which "
+            "can be looped over again and again (a generator is used up after one pass)"
+        )
+
+
+def check_positive(**values):
+    """Refuse what is not a number above 0; infinity is one."""
+    for name, value in values.items():
+        if not is_positive(value):
+            raise ValueError(f"{name}={value!r} must be above 0: it is the largest gradient norm to allow")
+
+
+# From a text to minibatches
+
+
+def check_unit(unit):
+    """Refuse units that a text is not cut into."""
+    if unit not in ("char", "word"):
+        raise ValueError(f"unit={unit!r} is not known: use 'char' or 'word'")
+
+
+def check_iterable(tokens):
+    """Refuse tokens that can't be looped over."""
+    if not isinstance(tokens, Iterable):
+        raise ValueError(f"tokens={tokens!r} must be a list of tokens, such as tokenize(text)")
+
+
+def check_flat(tokens):
+    """Refuse an empty list of tokens, and one that holds collections, such as lines."""
+    if not tokens:
+        raise ValueError("the text has no tokens: give Vocab at least one (is the cleaned text empty?)")
+    if any(isinstance(token, list) for token in tokens):
+        raise ValueError("tokens must be one flat list of tokens, not a list of lines: join the lines first")
+    for token in tokens:
+        check_token(token)
+
+
+def check_token(token):
+    """Refuse a collection, such as a tensor, which could never be found."""
+    if not isinstance(token, str) and isinstance(token, Iterable):
+        raise ValueError(f"a {type(token).__name__} is no token: give one text, or a list or tuple of them")
+
+
+def check_reserved(reserved):
+    """Refuse reserved tokens that are one text, or of which one stands twice."""
+    if isinstance(reserved, str) or not isinstance(reserved, Iterable):
+        raise ValueError(f"reserved={reserved!r} must be a tuple of tokens, such as reserved=('<pad>',)")
+    special = ["<unk>", *reserved]
+    if len(set(special)) < len(special):
+        raise ValueError(f"reserved={reserved!r} repeats a token or names '<unk>', which has id 0 already")
+
+
+def check_ids_to_decode(ids, vocab_size):
+    """Refuse all but a flat list or a 1-D tensor of ids of the vocabulary; an unknown one is an IndexError."""
+    check_whole_numbers(ids, "to decode", "decode one row at a time")
+    for i in torch.as_tensor(ids).tolist():
+        if not 0 <= i < vocab_size:
+            raise IndexError(f"id {i} is not in this vocabulary: its ids are 0 to {vocab_size - 1}")
+
+
+def check_whole_numbers(ids, purpose, remedy):
+    """Refuse all but a flat list or a 1-D tensor of whole numbers, naming the purpose and the remedy."""
+    try:
+        tensor = torch.as_tensor(ids)
+        found = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+    except (TypeError, ValueError, RuntimeError):  # as PyTorch refuses None, a list of texts, a set
+        tensor, found = None, reprlib.repr(ids)
+    if tensor is None or tensor.dim() != 1 or (len(tensor) and tensor.is_floating_point()):
+        raise ValueError(f"ids {purpose} must be a flat list or a 1-D tensor of whole numbers, not {found}: {remedy}")
+
+
+def check_corpus(corpus, batch_size, num_steps, offset):
+    """Refuse a corpus that is no flat list of ids, or too short for one minibatch from the last possible offset on."""
+    check_sizes(batch_size=batch_size, num_steps=num_steps)
+    if offset is not None and not is_whole(offset, 0):
+        raise ValueError(f"offset={offset!r} must be None (drawn at every pass) or a whole number from 0 on")
+    check_whole_numbers(corpus, "of a corpus", "turn tokens into ids with vocab[tokens]")
+    needed = batch_size * num_steps + 1 + (num_steps - 1 if offset is None else offset)
+    if len(corpus) < needed:
+        raise ValueError(
+            f"a corpus of {len(corpus)} tokens is too short: batch_size={batch_size} x num_steps={num_steps} needs "
+            f"at least {needed}. Lower one of the two or take a longer text"
+        )
+
+
+# Layers and tasks
+
+
+def check_gated(layer):
+    """Refuse all but an LSTM or GRU with biases and without a projection."""
+    if not isinstance(layer, (nn.LSTM, nn.GRU)) or not layer.bias or layer.proj_size:
+        raise ValueError(f"{layer}: give an nn.LSTM or nn.GRU with biases, without proj_size")
+
+
+def check_lstm(lstm):
+    """Refuse what has no forget bias."""
+    if not isinstance(lstm, nn.LSTM) or not lstm.bias:
+        raise ValueError(f"{lstm} has no forget bias: give an nn.LSTM with bias=True")
+
+
+def check_known(known, **values):
+    """Refuse a name that is not among those known."""
+    for name, value in values.items():
+        if value not in known:
+            raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, known))}")
+
+
+def check_words(words):
+    """Refuse a text without words."""
+    if not words:
+        raise ValueError("the text has no words: give it at least one letter")
+
+
+# Reviews
+
+
+def check_texts(texts):
+    """Refuse one review where many are wanted."""
+    if isinstance(texts, str):
+        raise ValueError(f"texts={reprlib.repr(texts)} is one review: give a list of them")
+
+
+def check_vocab_size(size):
+    """Refuse a vocabulary without room for a word."""
+    if not is_whole(size, 3):
+        raise ValueError(f"size={size!r} must be a whole number of at least 3, since <unk> and <pad> take two ids")
+
+
+def check_rows(rows, labels):
+    """Refuse no reviews at all, or another number of labels."""
+    if not len(rows) or len(rows) != len(labels):
+        raise ValueError(f"{len(rows)} reviews and {len(labels)} labels: give one label for each, at least one")
+
+
+def check_labels(labels):
+    """Refuse labels other than 0 and 1."""
+    values = np.asarray(labels)
+    wrong = [value for value in values.reshape(-1).tolist() if value not in (0, 1)]
+    if wrong:
+        raise ValueError(f"labels must be 0 or 1, not {wrong[0]!r}: map your two classes to them")
+
+
+def check_labelled(logits, labels):
+    """Refuse logits and labels of different shapes."""
+    there, wanted = tuple(torch.as_tensor(labels).shape), tuple(logits.shape)
+    if there != wanted:
+        raise ValueError(f"logits {wanted}, labels {there}: the two must have the same shape, one label for each logit")
+
+
+def check_blocks(reviews, num_valid):
+    """Refuse to hold out no review of a class, or all of them."""
+    for label in (0, 1):
+        count = sum(review.label == label for review in reviews)
+        if not 0 < num_valid < count:
+            raise ValueError(f"num_valid={num_valid} must be at least 1 and below {count}")
 
 
 def shapes(state):
@@ -99,19 +333,6 @@ def check_reader(rnn_layer, embedding):
         raise ValueError(
             f"the embedding gives {last.embedding_dim} numbers a word but the layer reads {layer.input_size}: "
             "make the two equal"
-        )
-
-
-def check_lengths(lengths, N, T):
-    """Raise a ValueError that names the remedy unless lengths is a tensor of N whole numbers from 1 to T."""
-    if not isinstance(lengths, torch.Tensor) or lengths.shape != (N,) or lengths.is_floating_point():
-        raise ValueError(
-            f"lengths must be a tensor of {N} whole numbers, one for each sequence, not {reprlib.repr(lengths)}"
-        )
-    wrong = lengths[(lengths < 1) | (lengths > T)]
-    if len(wrong):
-        raise ValueError(
-            f"a length of {int(wrong[0])} is outside 1 to {T}, the steps of these rows: count the real steps of each"
         )
 
 
@@ -255,10 +476,14 @@ def check_repeatable(**batches):
             )
 
 
-class Diverged(ArithmeticError):
-    """The gradients are no longer finite numbers; raised before they reach the parameters."""
-
-
 def is_positive(value):
     """Tell whether a value is a number above 0."""
     return isinstance(value, numbers.Real) and value > 0
+
+
+def check_rate(lr, optimizer):
+    """Refuse a learning rate that is no finite number above 0, or that an optimizer of the reader's would ignore."""
+    if lr is not None and not (is_positive(lr) and lr < math.inf):
+        raise ValueError(f"lr={lr!r} must be a finite number above 0, such as 1.0")
+    if lr is not None and optimizer is not None:
+        raise ValueError(f"lr={lr!r} would be ignored: give the learning rate to your optimizer")

@@ -1,4 +1,4 @@
-"""A recurrent language model in plain tensor code: train it, measure it, let it write (built in chapter 2)."""
+"""A recurrent language model in plain tensors: train, measure, write (chapter 2)."""
 
 import contextlib
 import math
@@ -9,13 +9,13 @@ from torch import nn
 
 from rnnlib.gradients import clip_gradients, detach
 from rnnlib.guards import (
-    Diverged,
-    check_ids,
+    check_counted,
+    check_inputs,
     check_logits,
+    check_minibatch,
     check_num_tokens,
     check_prefix,
     check_sizes,
-    check_state,
     check_temperature,
     check_top_k,
     check_vocab,
@@ -24,20 +24,11 @@ from rnnlib.text import one_hot
 
 
 def rnn_params(vocab_size, num_hiddens, device=None, dtype=None, input_scale=1.0, sigma=0.01):
-    """Draw the five parameter tensors of a recurrent network.
+    """Draw W_xh (V, H), W_hh (H, H), b_h (H,), W_hq (H, V), b_q (V,), the biases zero.
 
-    Args:
-        vocab_size, num_hiddens: V and H.
-        device, dtype: of the tensors.
-        input_scale: standard deviation of W_xh. With 1.0 a one-hot input moves the hidden state by about one; the 0.01
-            of many tutorials costs several times as many epochs (chapter 2 measures it).
-        sigma: standard deviation of W_hh and W_hq.
-
-    Returns:
-        [W_xh (V, H), W_hh (H, H), b_h (H,), W_hq (H, V), b_q (V,)], the biases zero.
-
-    Raises:
-        ValueError: if a size is not a positive whole number.
+    ``sigma`` is the standard deviation of W_hh and W_hq, ``input_scale`` that of W_xh: with
+    1.0 a one-hot input moves the state by about one; the 0.01 of many tutorials costs
+    several times as many epochs (chapter 2 measures it).
     """
     check_sizes(vocab_size=vocab_size, num_hiddens=num_hiddens)
     options = {"device": device, "dtype": dtype}
@@ -52,13 +43,8 @@ def rnn_params(vocab_size, num_hiddens, device=None, dtype=None, input_scale=1.0
 def rnn(inputs, H, params):
     """Run the tanh recurrence over time and read out the logits.
 
-    Args:
-        inputs: (T, N, V), time first.
-        H: the state before the first step, (N, H).
-        params: [W_xh, W_hh, b_h, W_hq, b_q].
-
-    Returns:
-        logits (T * N, V), time first, and the state after the last step (N, H).
+    inputs: (T, N, V), time first; H: the state before the first step, (N, H). Returns the
+    logits (T * N, V), time first, and the state after the last step.
     """
     W_xh, W_hh, b_h, W_hq, b_q = params
     outputs = []
@@ -69,17 +55,11 @@ def rnn(inputs, H, params):
 
 
 class ScratchRNN(nn.Module):
-    """A language model with one tanh recurrent layer (Elman, 1990), written with tensors alone.
+    """A language model with one tanh recurrent layer (Elman, 1990), from tensors alone.
 
-        H_t = tanh(X_t W_xh + H_{t-1} W_hh + b_h)        O_t = H_t W_hq + b_q
+    H_t = tanh(X_t W_xh + H_{t-1} W_hh + b_h),    O_t = H_t W_hq + b_q
 
-    ``nn.Module`` serves as the box that holds the five parameter tensors, and for nothing else.
-
-    Args:
-        vocab_size, num_hiddens, device, options: as in :func:`rnn_params`, such as ``input_scale`` or ``dtype``.
-
-    Attributes:
-        params: the five tensors [W_xh, W_hh, b_h, W_hq, b_q].
+    ``nn.Module`` is the box that holds ``params``, those of :func:`rnn_params`.
     """
 
     draw_params = staticmethod(rnn_params)
@@ -94,128 +74,112 @@ class ScratchRNN(nn.Module):
     def begin_state(self, batch_size, device=None):
         """Return the hidden state before the first token: zeros of shape (N, H)."""
         check_sizes(batch_size=batch_size)
-        like = self.params[0]
-        H = torch.zeros(batch_size, self.num_hiddens, dtype=like.dtype)
-        return H.to(device or like.device)
+        return self.params[0].new_zeros(batch_size, self.num_hiddens, device=device)
 
     def forward(self, ids, state=None):
-        """Read a minibatch of token ids.
+        """Read ids (N, T) from a state, zeros by default.
 
-        Args:
-            ids: whole numbers (N, T).
-            state: the hidden state (N, H) to start from; zeros by default.
-
-        Returns:
-            logits (T * N, V), time first, and the last hidden state (N, H).
-
-        Raises:
-            ValueError: if ids is not a (N, T) tensor of ids below V, or the state has another shape than (N, H).
+        Returns the logits (T * N, V), time first, and the last state.
         """
-        check_ids(ids, self.vocab_size)
+        check_inputs(self, ids, state)
         if state is None:
-            state = self.begin_state(len(ids))
-        check_state(state, self.begin_state(len(ids)))
+            state = self.begin_state(ids.shape[0])
         inputs = one_hot(ids, self.vocab_size, self.params[0].dtype)  # (T, N, V)
         return self.recurrence(inputs, state, self.params)
 
 
 def unroll(model, batches):
-    """Run a model over minibatches, carrying its state where row i of a batch continues row i of the one before.
+    """Run a model over minibatches of ids X and targets Y, both (N, T).
 
-    The state is cut off the graph between minibatches (:func:`rnnlib.gradients.detach`); where the batches are not
-    ``contiguous``, as with random windows, it starts afresh each time.
-
-    Args:
-        model: ``logits, state = model(ids, state)`` with ``model.begin_state(batch_size, device)``.
-        batches: yields ids X and targets Y, both (N, T).
-
-    Yields:
-        logits (T * N, V) and targets (T * N,), time first, on the model's device.
+    The state is carried where a minibatch continues the one before, cut off the graph;
+    otherwise it starts afresh. Yields logits (T * N, V) and targets (T * N,), time first.
     """
     device = next(model.parameters()).device
     state = None
-    for X, Y in batches:
-        if state is None or not getattr(batches, "contiguous", False):
+    for minibatch in batches:
+        check_minibatch(minibatch, model)
+        X, Y = minibatch
+        if state is None or not getattr(minibatch, "continues", False):
             state = model.begin_state(len(X), device)
         logits, state = model(X.to(device), detach(state))
         yield logits, Y.T.reshape(-1).to(device)
 
 
 def train_epoch(model, batches, optimizer, clip=1.0):
-    """Train once through the minibatches.
+    """Train once through the minibatches, the gradient norm clipped.
 
-    Args:
-        model, batches: as in :func:`unroll`.
-        optimizer: a torch optimizer of the model's parameters.
-        clip: the largest gradient norm to allow; ``math.inf`` never clips.
-
-    Returns:
-        The total negative log-likelihood of the targets, in nats, while they were learned, and their number.
-
-    Raises:
-        Diverged: when the gradient is no longer finite; the parameters keep their last finite values.
+    Returns the total negative log-likelihood of the targets, in nats, while they were
+    learned, and their number. A target of -100 counts for nothing.
     """
-    total_nll, total_tokens = 0.0, 0
+    nlls, counts = [], []
     for logits, targets in unroll(model, batches):
-        loss = F.cross_entropy(logits, targets)
+        count = (targets != -100).sum()
+        nll = F.cross_entropy(logits, targets, reduction="sum")
+        loss = nll / count.clamp(min=1)
         model.zero_grad()
         loss.backward()
-        norm = clip_gradients(model.parameters(), clip)
-        if not torch.isfinite(norm):
-            raise Diverged(f"the loss is {float(loss.detach()):.3g}, the gradient {norm}")
+        clip_gradients(model.parameters(), clip)
         optimizer.step()
-        total_nll += float(loss.detach()) * len(targets)
-        total_tokens += len(targets)
-    return total_nll, total_tokens
+        nlls.append(nll.detach())
+        counts.append(count)
+    return total(nlls), int(total(counts))
 
 
 @torch.no_grad()
 def mean_nll(model, batches):
-    """Return the mean negative log-likelihood per token, in nats, of all the tokens in the batches.
+    """Return the mean negative log-likelihood of all targets in nats, dropout off.
 
-    Divided by ln 2 it is the number of bits per token. Dropout is off meanwhile.
-
-    Raises:
-        ValueError: when the batches are empty.
+    Divided by ln 2 it is the number of bits per token.
     """
-    was_training = model.training
-    model.eval()
-    total_nll, total_tokens = 0.0, 0
-    try:
+    nlls, counts = [], []
+    with evaluating(model):
         for logits, targets in unroll(model, batches):
-            total_nll += float(F.cross_entropy(logits, targets, reduction="sum"))
-            total_tokens += len(targets)
-    finally:
-        model.train(was_training)
-    return mean(total_nll, total_tokens)
+            nlls.append(F.cross_entropy(logits, targets, reduction="sum"))
+            counts.append((targets != -100).sum())
+    count = total(counts)
+    check_counted(count)
+    return total(nlls) / count
 
 
 def perplexity(model, batches):
-    """Return exp(total negative log-likelihood / total tokens): the geometric mean of 1 / p over all tokens.
+    """Return exp(total nll / total targets): the geometric mean of 1 / p.
 
-    It is 1 for a model that is always certain and right, and the vocabulary size for one that guesses uniformly.
-
-    Raises:
-        ValueError: when the batches are empty.
+    It is 1 for a model that is always certain and right, V for one that guesses uniformly.
     """
     return safe_exp(mean_nll(model, batches))
 
 
+def total(values):
+    """Return the sum of tensors without dimensions as a float: read once, in the end."""
+    return float(torch.stack(values).cpu().double().sum()) if values else 0.0
+
+
+def safe_exp(nats):
+    """Return e to this power, infinity where a float can't hold it."""
+    return math.inf if nats > 700 else math.exp(nats)
+
+
+@contextlib.contextmanager
+def evaluating(model):
+    """Run a model in evaluation mode, and give it back as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def single_steps():
+    """Switch oneDNN off: it prepares every call, which pays for large batches only."""
+    return torch.backends.mkldnn.flags(enabled=False)
+
+
 def next_token_probabilities(logits, temperature=1.0, top_k=None):
-    """Turn logits into the distribution to draw from: p_i proportional to exp(logit_i / T) over the k largest.
+    """Turn logits (..., V) into the distribution to draw from, of the same shape.
 
-    T -> 0 puts all probability on the largest logit, T = 1 is the model itself, T -> infinity is uniform.
-
-    Args:
-        logits: (..., V).
-        temperature: T >= 0; 0 is greedy, all probability on the first largest logit.
-        top_k: keep only this many tokens, 1 .. V; all by default.
-
-    Returns:
-        Probabilities of the same shape, summing to one.
-
-    Raises:
-        ValueError: for a temperature below 0 or not finite, a top_k outside 1 .. V, or logits that are no numbers.
+    p_i is proportional to exp(logit_i / T) over the ``top_k`` largest (all by default).
+    T = 0 is greedy, T = 1 the model itself, T -> infinity uniform.
     """
     check_temperature(temperature)
     check_top_k(top_k, logits.shape[-1])
@@ -227,33 +191,17 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None):
         kept = torch.topk(logits, top_k)
         nothing = torch.full_like(logits, -math.inf)
         logits = nothing.scatter(-1, kept.indices, kept.values)
-    largest = logits.max(-1, keepdim=True).values  # so that a tiny T can't overflow
-    limits = torch.finfo(logits.dtype)  # in which T must stay a number above 0
-    temperature = min(max(temperature, limits.tiny), limits.max)
-    return torch.softmax((logits - largest) / temperature, -1)
+    largest = logits.max(-1, keepdim=True).values
+    scores = (logits - largest) / temperature  # at most 0, so that exp can't overflow
+    return torch.softmax(scores.nan_to_num(nan=0.0), -1)  # 0 / T, however small T is
 
 
 @torch.inference_mode()
 def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed=None):
-    """Let a model read a prefix and write on from there, one token at a time.
+    """Let a model read a prefix and write on, carrying its state: each token is read once.
 
-    The state is carried along: each token is read exactly once. With temperature 0 the likeliest token is always
-    taken; otherwise the next token is drawn from :func:`next_token_probabilities`.
-
-    Args:
-        model: ``logits, state = model(ids, state)``.
-        vocab: the :class:`rnnlib.text.Vocab` that the model was trained with.
-        prefix: a text (for characters) or a list of tokens (for words) to begin with.
-        num_tokens: how many tokens to add.
-        temperature, top_k: as in :func:`next_token_probabilities`.
-        seed: of the draws; by default every call draws anew.
-
-    Returns:
-        The prefix with its continuation: a text for a text, a list of tokens for a list.
-
-    Raises:
-        ValueError: for an empty prefix, one with tokens outside the vocabulary, a vocabulary of another size than the
-            model's, a bad number, or a model whose logits are no numbers.
+    A text gives a text, a list of tokens a list. ``temperature`` and ``top_k`` are those
+    of :func:`next_token_probabilities`; ``seed`` is that of the draws, new each time.
     """
     check_vocab(model, vocab)
     check_prefix(vocab, prefix)
@@ -261,7 +209,7 @@ def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed
     device = next(model.parameters()).device
     generator = new_generator(seed)
     ids = [vocab[token] for token in prefix]
-    with evaluating(model):
+    with evaluating(model), single_steps():
         state = model.begin_state(1, device)
         logits, state = model(torch.tensor([ids], device=device), state)  # warm-up
         for _ in range(num_tokens):
@@ -272,40 +220,11 @@ def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed
     return "".join(tokens) if isinstance(prefix, str) else tokens
 
 
-@contextlib.contextmanager
-def evaluating(model):
-    """Run a model in evaluation mode, one small step at a time, and give it back as it was."""
-    was_training, was_enabled = model.training, torch.backends.mkldnn.enabled
-    model.eval()
-    # oneDNN prepares every call at a cost that pays for large batches only; single steps are faster without it.
-    torch.backends.mkldnn.enabled = False
-    try:
-        yield
-    finally:
-        torch.backends.mkldnn.enabled = was_enabled
-        model.train(was_training)
-
-
 def new_generator(seed):
-    """Return a torch.Generator with this seed, or with one drawn from the system for None."""
+    """Return a torch.Generator with this seed, or one that the system seeds for None."""
     generator = torch.Generator()
     if seed is None:
         generator.seed()
     else:
         generator.manual_seed(seed)
     return generator
-
-
-def safe_exp(nats):
-    """Return e to this power, infinity where a float can't hold it."""
-    return math.inf if nats > 700 else math.exp(nats)
-
-
-def mean(total, count):
-    """Return total / count, or say why there is nothing to divide."""
-    if count == 0:
-        raise ValueError(
-            "the batches are empty: give a list or sequential_batches(...), which can be looped over again and again "
-            "(a generator is used up after one pass)"
-        )
-    return total / count

@@ -12,13 +12,15 @@ import torch.nn.functional as F
 from rnnlib.guards import (
     Diverged,
     check_batches,
+    check_counted,
     check_optimizer,
+    check_positive,
+    check_rate,
     check_repeatable,
     check_scheduler,
     check_sizes,
-    is_positive,
 )
-from rnnlib.scratch import mean, perplexity, safe_exp, train_epoch
+from rnnlib.scratch import perplexity, safe_exp, total, train_epoch
 from rnnlib.sentiment import accuracy, score_reviews, train_steps
 
 
@@ -78,7 +80,7 @@ class History(list):
 
 
 class Progress(History):
-    """What happened in each round of training a classifier: a list of dicts, as :class:`rnnlib.training.History`.
+    """What happened in each round of training a classifier: a list of dicts, as :class:`History`.
 
     The keys are ``epoch`` (a fraction), ``loss`` (mean cross-entropy in nats while learning), ``valid_loss`` and
     ``accuracy`` (on held-out reviews; None where they weren't measured) and ``seconds``.
@@ -105,6 +107,35 @@ class Progress(History):
         return plots.accuracy_figure(self)
 
 
+def watch(history, rounds, report):
+    """Run a training round by round, until it ends, is stopped, or its gradients explode: the shell of every ``fit``.
+
+    Args:
+        history: what ``rounds`` appends to; gets the status in the end.
+        rounds: an iterator that trains one round at a time and yields the line to show.
+        report: called as ``report(history, line, final)`` after every round and once in the end.
+    """
+    line, history.status = "", "running"
+    try:
+        for line in rounds:
+            report(history, line, False)
+        history.status = "finished"
+    except KeyboardInterrupt:
+        history.status = "stopped"
+        done = f"{history[-1]['epoch']:.3g}" if history else "0"
+        line = f"stopped after {done} epochs; the model is kept, and history=history goes on"
+    except Diverged as error:
+        history.status = "diverged"
+        epoch = int(history[-1]["epoch"]) + 1 if history else 1
+        line = f"stopped in epoch {epoch}: {error}. Try a smaller learning rate, or clip (chapter 3 explains both)"
+    except Exception:
+        history.status = "failed"
+        raise
+    # A second press on the stop button may fall into the last drawing; the history must come back all the same.
+    with contextlib.suppress(KeyboardInterrupt):
+        report(history, line, True)
+
+
 def fit(
     model,
     train_batches,
@@ -128,8 +159,8 @@ def fit(
     and the returned history can be handed in again to go on.
 
     Args:
-        model, train_batches, valid_batches: as in :func:`unroll`. Without ``valid_batches`` only the training
-            perplexity is shown, which says nothing about other text.
+        model, train_batches, valid_batches: as in :func:`rnnlib.scratch.unroll`. Without ``valid_batches`` only the
+            training perplexity is shown, which says nothing about other text.
         epochs: how many (more) epochs to train.
         valid_every: measure the held-out perplexity every so many epochs, and after the last.
         optimizer: any torch optimizer; by default that of the ``history``, or else plain SGD.
@@ -152,25 +183,22 @@ def fit(
     """
     check_sizes(epochs=epochs, valid_every=valid_every, sample_every=sample_every)
     check_repeatable(train_batches=train_batches, valid_batches=valid_batches)
-    if not is_positive(clip):
-        raise ValueError(f"clip={clip!r} must be above 0: it is the largest gradient norm to allow")
-    if history is None:
-        history = History()
-    optimizer = choose_optimizer(model, optimizer, history.optimizer, lr)
+    check_positive(clip=clip)
+    check_rate(lr, optimizer)
+    history = History() if history is None else history
+    optimizer = optimizer or history.optimizer or torch.optim.SGD(model.parameters(), lr=1.0)
+    check_optimizer(optimizer, model)
     check_scheduler(scheduler, optimizer)
     history.landmarks.update(landmarks or {})
-    history.status, history.optimizer = "running", optimizer
+    history.optimizer = optimizer
     if lr is not None:
         for group in optimizer.param_groups:
             group["lr"] = lr
-    if report is None:
-        from rnnlib import plots
 
-        report = plots.live_report()
-    start, last, explanation = time.perf_counter(), len(history) + epochs, ""
-    try:
+    def rounds():
+        start, last = time.perf_counter(), len(history) + epochs
         for trained in range(1, epochs + 1):
-            row = {"epoch": len(history) + 1, **run_epoch(model, train_batches, history.optimizer, clip)}
+            row = {"epoch": len(history) + 1, **run_epoch(model, train_batches, optimizer, clip)}
             history.append(row)  # first of all, so that an epoch that was trained is never lost
             if valid_batches is not None and (row["epoch"] % valid_every == 0 or trained == epochs):
                 row["valid"] = perplexity(model, valid_batches)
@@ -180,43 +208,71 @@ def fit(
                 scheduler.step()
             # The first epochs are slower than the rest, so they are no guide to the time still to go.
             per_epoch = (time.perf_counter() - start) / trained
-            seconds_left = (epochs - trained) * per_epoch if trained >= 3 else None
-            report(history, status_line(history, last, seconds_left), False)
-        history.status = "finished"
-        if history[-1]["train"] > getattr(model, "vocab_size", math.inf):
-            explanation = f"{status_line(history, last)} · worse than guessing at random: try a smaller learning rate"
-    except KeyboardInterrupt:
-        history.status = "stopped"
-        explanation = f"stopped after {len(history)} epochs; the model is kept, fit(..., history=history) goes on"
-    except Diverged as error:
-        history.status = "diverged"
-        explanation = (
-            f"stopped in epoch {len(history) + 1}: {error}. The gradients exploded; the model keeps its last finite "
-            "weights. Try a smaller learning rate, or a smaller clip (chapter 3 explains both)"
-        )
-    except Exception:
-        history.status = "failed"
-        raise
-    # A second press on the stop button may fall into the last drawing; the history must come back all the same.
-    with contextlib.suppress(KeyboardInterrupt):
-        report(history, explanation or status_line(history, last), True)
+            line = status_line(history, last, (epochs - trained) * per_epoch if trained >= 3 else None)
+            if trained == epochs and row["train"] > getattr(model, "vocab_size", math.inf):
+                line += " · worse than guessing at random: try a smaller learning rate"
+            yield line
+
+    watch(history, rounds(), report or live_report())
     return history
 
 
-def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, report=None, **options):
+def live_report():
+    """Return the report of a language model's training: the live curve in Jupyter, a line of text elsewhere."""
+    from rnnlib import plots
+
+    return plots.live_report()
+
+
+def run_epoch(model, batches, optimizer, clip):
+    """Train one epoch and return what is known of it for the history."""
+    model.train()
+    start = time.perf_counter()
+    total_nll, total_tokens = train_epoch(model, batches, optimizer, clip)
+    check_counted(total_tokens)
+    seconds = time.perf_counter() - start
+    return {
+        "train": safe_exp(total_nll / total_tokens),
+        "valid": None,
+        "tokens_per_second": total_tokens / seconds,
+        "seconds": seconds,
+        "sample": None,
+    }
+
+
+def status_line(history, last, seconds_left=None):
+    """Describe a training in one line: epoch, perplexities, speed and the time still to go."""
+    row = history[-1]
+    parts = [f"epoch {row['epoch']}/{last}", f"train {row['train']:.2f}"]
+    _, valid = history.column("valid")
+    if valid:
+        parts.append(f"held-out {valid[-1]:.2f} (best {history.best['valid']:.2f} @{history.best['epoch']})")
+    parts.append(f"{row['tokens_per_second'] / 1000:.0f}k tokens/s")
+    if seconds_left is not None:
+        parts.append(time_left(seconds_left))
+    return " · ".join(parts)
+
+
+def time_left(seconds):
+    """Say how long a training still takes, and how to stop it."""
+    return f"ETA {int(seconds) // 60}:{int(seconds) % 60:02d} · ■ stops"
+
+
+def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, history=None, report=None, **options):
     """Train a classifier, watch it live, and keep the weights of the epoch that was best on held-out reviews.
 
-    The kernel's stop button ends it; the model is then the best so far.
+    The kernel's stop button ends it; the model is then the best so far, and ``history`` goes on.
 
     Args:
-        model, batches, optimizer: as in :func:`train_steps`; ``len(batches)`` is the number of minibatches in an
-            epoch.
-        epochs: passes over the batches.
+        model, batches, optimizer: as in :func:`rnnlib.sentiment.train_steps`; ``len(batches)`` is the number of
+            minibatches in an epoch.
+        epochs: (more) passes over the batches.
         valid: held-out rows and labels, measured after every epoch.
         rounds: how often an epoch reports.
+        history: the :class:`Progress` of an interrupted training of this model, to go on with.
         report: called as ``report(progress, status, final)``; by default the live curve in Jupyter and a line of text
             elsewhere.
-        **options: ``scheduler``, ``clip`` and ``loss``, for :func:`train_steps`.
+        **options: ``scheduler``, ``clip`` and ``loss``, for :func:`rnnlib.sentiment.train_steps`.
 
     Returns:
         Progress: one dict a round; ``.plot()`` draws it again.
@@ -232,38 +288,33 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, rep
         from rnnlib import plots
 
         report = plots.live_report(plots.AccuracyCurve)
-    progress, best, start = Progress(), None, time.perf_counter()
-    every = math.ceil(len(batches) / rounds)
-    status = ""
-    try:
+    progress = Progress() if history is None else history
+    progress.optimizer = optimizer
+    kept = {"state": copy.deepcopy(model.state_dict())} if progress.column("accuracy")[1] else {}
+
+    def all_rounds():
+        begun, spent = (progress[-1]["epoch"], progress[-1]["seconds"]) if progress else (0, 0.0)
+        every, start = math.ceil(len(batches) / rounds), time.perf_counter()
         for epoch in range(epochs):
             model.train()
             losses = []
-            for done, value in enumerate(train_steps(model, batches, optimizer, **options), start=1):
-                losses.append(value)
+            for done, loss in enumerate(train_steps(model, batches, optimizer, **options), start=1):
+                losses.append(loss)
                 if done % every and done < len(batches):
                     continue
-                row = {"epoch": epoch + done / len(batches), "loss": sum(losses) / len(losses)}
-                progress.append(row | dict(valid_loss=None, accuracy=None, seconds=time.perf_counter() - start))
+                row = {"epoch": begun + epoch + done / len(batches), "loss": total(losses) / len(losses)}
+                seconds = spent + time.perf_counter() - start
+                progress.append(row | dict(valid_loss=None, accuracy=None, seconds=seconds))
                 losses = []
                 if done == len(batches) and valid is not None:
                     progress[-1].update(evaluate(model, *valid))
                     if progress[-1] is progress.best:
-                        best = copy.deepcopy(model.state_dict())
-                status = progress_line(progress, epochs)
-                report(progress, status, False)
-        progress.status = "finished"
-    except KeyboardInterrupt:
-        progress.status = "stopped"
-        status = " · ".join(part for part in ("stopped", status, "the model is kept") if part)
-    except Diverged as error:
-        progress.status = "diverged"
-        status = f"stopped: {error}. Try a smaller learning rate"
-    if best is not None:
-        model.load_state_dict(best)
-    # A second press on the stop button may fall into the last drawing; the progress must come back all the same.
-    with contextlib.suppress(KeyboardInterrupt):
-        report(progress, status, True)
+                        kept["state"] = copy.deepcopy(model.state_dict())
+                yield progress_line(progress, begun + epochs)
+
+    watch(progress, all_rounds(), report)
+    if kept:
+        model.load_state_dict(kept["state"])
     return progress
 
 
@@ -278,50 +329,11 @@ def progress_line(progress, epochs):
     """Describe a training in one line: epoch, losses, accuracy and the time still to go."""
     row = progress[-1]
     left = row["seconds"] * (epochs / row["epoch"] - 1)
-    parts = [f"epoch {row['epoch']:.1f}/{epochs}", f"loss {row['loss']:.3f}"]
+    parts = [f"epoch {row['epoch']:.1f}/{epochs:.3g}", f"loss {row['loss']:.3f}"]
     if progress.column("accuracy")[1]:
         parts.append(
             f"held-out accuracy {progress.column('accuracy')[1][-1]:.1%} (best {progress.best['accuracy']:.1%})"
         )
     if left:
-        parts.append(f"ETA {int(left) // 60}:{int(left) % 60:02d} · ■ stops")
+        parts.append(time_left(left))
     return " · ".join(parts)
-
-
-def status_line(history, last, seconds_left=None):
-    """Describe a training in one line: epoch, perplexities, speed and the time still to go."""
-    row = history[-1]
-    parts = [f"epoch {row['epoch']}/{last}", f"train {row['train']:.2f}"]
-    _, valid = history.column("valid")
-    if valid:
-        parts.append(f"held-out {valid[-1]:.2f} (best {history.best['valid']:.2f} @{history.best['epoch']})")
-    parts.append(f"{row['tokens_per_second'] / 1000:.0f}k tokens/s")
-    if seconds_left is not None:
-        parts.append(f"ETA {int(seconds_left) // 60}:{int(seconds_left) % 60:02d} · ■ stops")
-    return " · ".join(parts)
-
-
-def run_epoch(model, batches, optimizer, clip):
-    """Train one epoch and return what is known of it for the history."""
-    model.train()
-    start = time.perf_counter()
-    total_nll, total_tokens = train_epoch(model, batches, optimizer, clip)
-    seconds = time.perf_counter() - start
-    return {
-        "train": safe_exp(mean(total_nll, total_tokens)),
-        "valid": None,
-        "tokens_per_second": total_tokens / seconds,
-        "seconds": seconds,
-        "sample": None,
-    }
-
-
-def choose_optimizer(model, given, kept, lr):
-    """Return the optimizer to train with: the one given, else the one kept in a history, else plain SGD."""
-    if lr is not None and not (is_positive(lr) and lr < math.inf):
-        raise ValueError(f"lr={lr!r} must be a finite number above 0, such as 1.0")
-    if given is not None and lr is not None:
-        raise ValueError(f"lr={lr!r} would be ignored: give the learning rate to your optimizer")
-    optimizer = given or kept or torch.optim.SGD(model.parameters(), lr=1.0)
-    check_optimizer(optimizer, model)
-    return optimizer

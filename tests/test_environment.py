@@ -194,11 +194,11 @@ def test_import_loads_nothing_that_is_not_needed():
 def test_training_loads_no_figures_and_setup_no_pyplot():
     loaded = modules_after(
         "import rnnlib\n"
-        "rnnlib.training, rnnlib.sampling, rnnlib.text, rnnlib.data\n"
+        "rnnlib.training, rnnlib.scratch, rnnlib.text, rnnlib.data\n"
         "assert 'matplotlib' not in __import__('sys').modules\n"
         "rnnlib.setup()\n"
     )
-    assert {"rnnlib.training", "rnnlib.sampling", "rnnlib.text", "rnnlib.data", "rnnlib.plots"} <= loaded
+    assert {"rnnlib.training", "rnnlib.scratch", "rnnlib.text", "rnnlib.data", "rnnlib.plots"} <= loaded
     assert not loaded & {"ipywidgets", "pooch", "matplotlib.pyplot"}
 
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rnnlib import scratch, text, training
+from rnnlib import gradients, scratch, text, training
 from rnnlib.gradients import bptt, clip_gradients, cross_entropy, detach, squared_error
 from rnnlib.scratch import rnn
 
@@ -141,7 +141,7 @@ def with_fault(old, new):
     """Return bptt with one place of its source changed."""
     source = inspect.getsource(bptt)
     assert source.count(old) == 1, f"the fault has lost its place: {old}"
-    names = dict(vars(scratch))
+    names = dict(vars(gradients))
     exec(source.replace(old, new), names)
     return names["bptt"]
 
