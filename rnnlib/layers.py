@@ -1,7 +1,5 @@
 """Recurrent networks on ``torch.nn``, and one faster than chapter 2's (chapter 4)."""
 
-import itertools
-
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
@@ -151,9 +149,10 @@ class FastRecurrence(torch.autograd.Function):
         """Read ids (T, N) from the state H; return logits (T * N, V) and the last state."""
         states = H.new_empty(len(ids) + 1, *H.shape)  # (T + 1, N, H)
         states[0], inputs = (1 + H) / 2, states[1:].flatten(0, 1)  # (N, H), (T * N, H)
-        torch.index_select(2 * (W_xh + b_h - W_hh.sum(0)), 0, ids.flatten(), out=inputs)
-        for before, after in itertools.pairwise(states):  # (N, H) each: sigmoids S
-            after.addmm_(before, W_hh, alpha=4).sigmoid_()
+        rows = 2 * (W_xh + b_h - W_hh.sum(0))  # (V, H)
+        inputs.copy_(rows.index_select(0, ids.flatten()))
+        for t in range(len(ids)):  # (N, H) each: sigmoids S
+            states[t + 1].addmm_(states[t], W_hh, alpha=4).sigmoid_()
         states.mul_(2).sub_(1)  # H = 2 S - 1
         ctx.save_for_backward(ids, states, W_xh, W_hh, W_hq)
         return inputs @ W_hq + b_q, states[-1].clone()

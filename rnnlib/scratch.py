@@ -192,8 +192,14 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None):
         nothing = torch.full_like(logits, -math.inf)
         logits = nothing.scatter(-1, kept.indices, kept.values)
     largest = logits.max(-1, keepdim=True).values
-    scores = (logits - largest) / temperature  # at most 0, so that exp can't overflow
-    return torch.softmax(scores.nan_to_num(nan=0.0), -1)  # 0 / T, however small T is
+    T = representable(temperature, logits.dtype)
+    return torch.softmax((logits - largest) / T, -1)  # at most 0: exp can't overflow
+
+
+def representable(value, dtype):
+    """Return a number above 0, or the nearest to it that a dtype holds in full."""
+    limits = torch.finfo(dtype)
+    return min(max(value, limits.tiny), limits.max)
 
 
 @torch.inference_mode()

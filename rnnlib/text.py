@@ -41,10 +41,10 @@ class Vocab:
     """
 
     def __init__(self, tokens, min_freq=0, reserved=()):
-        check_iterable(tokens=tokens)
+        check_iterable(tokens)
+        check_reserved(reserved)
         tokens, special = list(tokens), ["<unk>", *reserved]
         check_flat(tokens)
-        check_reserved(reserved)
         counts = collections.Counter(tokens).most_common()
         frequent = [token for token, count in counts if count >= min_freq]
         self.tokens = special + [token for token in frequent if token not in special]

@@ -208,7 +208,7 @@ def fit(
                 scheduler.step()
             # The first epochs are slower than the rest, so they are no guide to the time still to go.
             per_epoch = (time.perf_counter() - start) / trained
-            line = status_line(history, last, (epochs - trained) * per_epoch if trained >= 3 else None)
+            line = status_line(history, last, (epochs - trained) * per_epoch if 3 <= trained < epochs else None)
             if trained == epochs and row["train"] > getattr(model, "vocab_size", math.inf):
                 line += " · worse than guessing at random: try a smaller learning rate"
             yield line

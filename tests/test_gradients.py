@@ -12,6 +12,7 @@ from torch import nn
 
 from rnnlib import gradients, scratch, text, training
 from rnnlib.gradients import bptt, clip_gradients, cross_entropy, detach, squared_error
+from rnnlib.guards import Diverged
 from rnnlib.scratch import rnn
 
 NAMES = ("W_xh", "W_hh", "b_h", "W_hq", "b_q", "H_0")
@@ -276,11 +277,14 @@ def test_no_gradient_anywhere():
     assert clip_gradients([], 1.0) == 0
 
 
-def test_a_gradient_that_is_not_finite_shows_in_the_norm():
+def test_a_gradient_that_is_not_finite_is_refused_and_kept():
     for bad in (math.nan, math.inf):
         params = params_with_gradients([(3,)], scale=1.0)
         params[0].grad[1] = bad
-        assert not torch.isfinite(clip_gradients(params, 1.0))
+        before = params[0].grad.clone()
+        with pytest.raises(Diverged, match=f"their norm is {bad}"):
+            clip_gradients(params, 1.0)
+        assert torch.equal(params[0].grad.nan_to_num(), before.nan_to_num())
 
 
 @pytest.mark.parametrize("theta", [0, -1.0, math.nan])

@@ -409,9 +409,9 @@ def test_trains_step_for_step_as_d2l_and_as_the_loop(monkeypatch, num_hiddens, i
         rivals["d2l"] = lambda: train_as_d2l(d2l, theirs, batches)
     losses, cross_entropy = [], F.cross_entropy
 
-    def recorded(logits, targets):
+    def recorded(logits, targets, **options):
         losses.append(cross_entropy(logits, targets))
-        return losses[-1]
+        return cross_entropy(logits, targets, **options)
 
     monkeypatch.setattr(F, "cross_entropy", recorded)
     curves = {}

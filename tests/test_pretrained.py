@@ -147,7 +147,6 @@ def test_portions_go_through_a_pass_and_start_anew():
     windows = text.sequential_batches(torch.arange(111), 2, 5, offset=0)  # 11 minibatches
     whole = [X for X, _ in windows]
     portions = text.Portions(windows, 4)
-    assert portions.contiguous
     lengths = []
     seen = []
     for _ in range(6):
@@ -159,5 +158,13 @@ def test_portions_go_through_a_pass_and_start_anew():
     assert all(torch.equal(a, b) for a, b in zip(seen, whole + whole, strict=True))
 
 
-def test_portions_of_random_windows_are_not_contiguous():
-    assert not text.Portions(text.random_batches(torch.arange(50), 2, 5), 2).contiguous
+def test_minibatches_of_a_portion_say_whether_they_continue():
+    portions = text.Portions(text.sequential_batches(torch.arange(111), 2, 5, offset=0), 4)
+    assert [[pair.continues for pair in portions] for _ in range(4)] == [
+        [False, True, True, True],
+        [True, True, True, True],
+        [True, True, True],
+        [False, True, True, True],
+    ]
+    shuffled = text.Portions(text.random_batches(torch.arange(50), 2, 5), 2)
+    assert not any(pair.continues for _ in range(4) for pair in shuffled)

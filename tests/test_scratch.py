@@ -14,7 +14,7 @@ from torch import nn
 from rnnlib import scratch, text
 from rnnlib.d2l_bridge import load_d2l, scratch_model
 from rnnlib.gradients import detach
-from rnnlib.scratch import ScratchRNN, evaluating, generate, next_token_probabilities, rnn_params
+from rnnlib.scratch import ScratchRNN, evaluating, generate, next_token_probabilities, rnn_params, single_steps
 from rnnlib.text import one_hot
 
 CPU = torch.device("cpu")
@@ -200,9 +200,9 @@ def test_trains_step_for_step_as_d2l(d2l, monkeypatch, make_batches):
 
     losses, norms, cross_entropy = [], [], F.cross_entropy
 
-    def recorded(logits, targets):
+    def recorded(logits, targets, **options):
         losses.append(cross_entropy(logits, targets))
-        return losses[-1]
+        return cross_entropy(logits, targets, **options)
 
     def updater(batch_size):
         norms.append(float(torch.sqrt(sum((p.grad**2).sum() for p in theirs.params))))
@@ -522,8 +522,10 @@ def test_mode_and_settings_are_restored(monkeypatch, was_training, fast):
     generate(model, VOCAB, "the", 3)
     assert model.training is was_training and model.dropout.training is was_training
     with pytest.raises(KeyboardInterrupt), evaluating(model):
-        assert not model.training and not torch.backends.mkldnn.enabled
+        assert not model.training and torch.backends.mkldnn.enabled is fast
         raise KeyboardInterrupt
+    with single_steps():
+        assert not torch.backends.mkldnn.enabled
     assert model.training is was_training and model.dropout.training is was_training
     assert torch.backends.mkldnn.enabled is fast
 
