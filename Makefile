@@ -49,6 +49,9 @@ ifdef RNNLIB_DATA
 export RNNLIB_DATA := $(abspath $(RNNLIB_DATA))
 endif
 
+# The modules that the chapters write out; their lines are as long as those of a cell.
+taught = $(addprefix rnnlib/,$(addsuffix .py,text scratch gradients layers gates directions sentiment))
+
 # The networks here are tiny: with more threads than one they wait for each other.
 settings = RNNLIB_LIVE=0 OMP_NUM_THREADS=1
 nbval = --nbval --nbval-current-env
@@ -69,6 +72,7 @@ install: $(READY) ## create .venv with everything that the chapters and their te
 lint: $(READY) ## check the style of code and notebooks
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff format --check --line-length 88 $(taught)
 
 test: lint $(BOOK_READY) ## check style, run all tests and every chapter with short trainings (minutes)
 	RNNLIB_QUICK=1 $(settings) $(everything) --nbval-cell-timeout=120 tests notebooks

@@ -23,6 +23,7 @@ _SUBMODULES = (
     "gradients",
     "guards",
     "layers",
+    "lettering",
     "plots",
     "pretrained",
     "scratch",

@@ -1,4 +1,5 @@
-"""Reading in both directions: who sees what, what leaks, where words end (chapter 6)."""
+"""Reading in both directions: who sees what, what leaks, where words end (chapter
+6)."""
 
 import torch
 import torch.nn.functional as F
@@ -33,11 +34,12 @@ def rnn_step(X, H, params):
 
 
 def both_ways(step, inputs, states, params):
-    """Scan inputs (T, N, D) each way, outputs side by side (Schuster and Paliwal, 1997).
+    """Scan inputs (T, N, D) each way, outputs side by side (Schuster and Paliwal,
+    1997).
 
-    states, params: of each direction, forward first. Returns outputs (T, N, 2H), at time t
-    a forward half that has read steps 0 to t and a backward half that has read T - 1 to t,
-    and both states after their last step.
+    states, params: of each direction, forward first. Returns outputs (T, N, 2H), at
+    time t a forward half that has read steps 0 to t and a backward half that has read T
+    - 1 to t, and both states after their last step.
     """
     ahead, last = scan(step, inputs, states[0], params[0])  # (T, N, H)
     back, first = scan(step, inputs.flip(0), states[1], params[1])  # last step first
@@ -47,9 +49,9 @@ def both_ways(step, inputs, states, params):
 class Bidirectional(nn.Module):
     """Two models of the book as one; ``back`` is given the ids flipped.
 
-    O_t = [H_t ahead, H_t back] W_hq + b_q = H_t ahead W_hq[:H] + H_t back W_hq[H:] + b_q:
-    a read-out of two states is the sum of two, so the logits are added. For a reader of
-    whole sequences: as a language model it sees the answers.
+    O_t = [H_t ahead, H_t back] W_hq + b_q = H_t ahead W_hq[:H] + H_t back W_hq[H:] +
+    b_q: a read-out of two states is the sum of two, so the logits are added. For a
+    reader of whole sequences: as a language model it sees the answers.
     """
 
     def __init__(self, ahead, back):
@@ -79,8 +81,9 @@ class Bidirectional(nn.Module):
 def dependencies(read, X):
     """Measure by autograd how strongly each output depends on each input, (S, T).
 
-    read: from inputs (T, D) to outputs (S, K). Entry [s, t] is the norm of all derivatives
-    of read(X)[s] with respect to X[t], exactly 0 where no path leads from one to the other.
+    read: from inputs (T, D) to outputs (S, K). Entry [s, t] is the norm of all
+    derivatives of read(X)[s] with respect to X[t], exactly 0 where no path leads from
+    one to the other.
     """
     jacobian = torch.autograd.functional.jacobian(read, X)  # (S, K, T, D)
     return jacobian.square().sum((1, 3)).sqrt()
@@ -107,10 +110,11 @@ def perplexity_by_position(model, batches):
 
 @torch.inference_mode()
 def reread_and_write(model, vocab, prefix, num_tokens, window, seed=0):
-    """Let a model write on from a text, reading the last ``window`` characters each time.
+    """Let a model write on from a text, reading the last ``window`` characters each
+    time.
 
-    That costs a window a character, but it is the only fair way for a bidirectional model:
-    what it knows of a character changes with every character that follows.
+    That costs a window a character, but it is the only fair way for a bidirectional
+    model: what it knows of a character changes with every character that follows.
     """
     check_vocab(model, vocab)
     check_prefix(vocab, prefix)
@@ -128,7 +132,8 @@ def reread_and_write(model, vocab, prefix, num_tokens, window, seed=0):
 
 
 def hide_spaces(text):
-    """Run the words of a text together; 1 for a letter that ends a word, 0 for any other.
+    """Run the words of a text together; 1 for a letter that ends a word, 0 for any
+    other.
 
     Returns the letters, a string, and a list of the same length.
     """
@@ -140,12 +145,15 @@ def hide_spaces(text):
 
 def put_spaces(letters, ends):
     """Put a space after every letter that ends a word, save the last."""
-    spaced = (letter + " " * int(end) for letter, end in zip(letters, ends, strict=True))
+    spaced = (
+        letter + " " * int(end) for letter, end in zip(letters, ends, strict=True)
+    )
     return "".join(spaced).strip()
 
 
 def word_spans(ends):
-    """Return the set of the words that these ends cut, as (first letter, last letter)."""
+    """Return the set of the words that these ends cut, as (first letter, last
+    letter)."""
     ends = [i for i, end in enumerate(ends) if end or i == len(ends) - 1]
     return set(zip([0, *(end + 1 for end in ends)], ends, strict=False))
 
@@ -175,7 +183,8 @@ class WordSplitter(nn.Module):
                 nn.init.normal_(weight)  # scale 1, as in chapter 2
 
     def forward(self, ids):
-        """Read letters (N, T); return logits (T, N), above 0 where a word seems to end."""
+        """Read letters (N, T); return logits (T, N), above 0 where a word seems to
+        end."""
         inputs = one_hot(ids, self.layer.input_size)  # (T, N, V)
         outputs, _ = self.layer(inputs)  # (T, N, directions * H)
         return self.readout(outputs).squeeze(-1)
@@ -193,17 +202,21 @@ class Flipped(nn.Module):
         return self.model(ids.flip(1)).flip(0)
 
 
-def train_splitter(model, ids, ends, steps, lr=0.01, batch_size=32, num_steps=64, seed=0):
+def train_splitter(
+    model, ids, ends, steps, lr=0.01, batch_size=32, num_steps=64, seed=0
+):
     """Train a model of word ends with Adam on random windows, the rate falling to 0.
 
-    ids: letters, 1-D, on the device of the model; ends: 1.0 for a letter that ends a word,
-    0.0 for any other; steps: minibatches.
+    ids: letters, 1-D, on the device of the model; ends: 1.0 for a letter that ends a
+    word, 0.0 for any other; steps: minibatches.
     """
     check_length(ids, num_steps)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     generator = torch.Generator().manual_seed(seed)
-    starts = torch.randint(len(ids) - num_steps, (steps, batch_size), generator=generator)
+    starts = torch.randint(
+        len(ids) - num_steps, (steps, batch_size), generator=generator
+    )
     model.train()
     for start in starts.to(ids.device):  # (N,)
         window = start[:, None] + torch.arange(num_steps, device=ids.device)  # (N, T)
@@ -231,7 +244,9 @@ def states_with_lookahead(splitter, ids, future, context=32):
     windows = (starts[:, None] + columns).clamp(max=len(ids) - 1)  # (T, W)
     rows = one_hot(ids[windows], splitter.layer.input_size)  # (W, T, V)
     packed = pack_padded_sequence(rows, lengths.cpu(), enforce_sorted=False)
-    outputs, _ = pad_packed_sequence(splitter.layer(packed)[0])  # (W, T, directions * H)
+    outputs, _ = pad_packed_sequence(
+        splitter.layer(packed)[0]
+    )  # (W, T, directions * H)
     return outputs[steps - starts, steps]
 
 

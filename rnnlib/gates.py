@@ -33,8 +33,8 @@ def lstm_gates(X, H, params):
 def lstm_step(X, state, params):
     """Take an LSTM one step on: C_t = F_t C_{t-1} + I_t C_tilde, H_t = O_t tanh(C_t).
 
-    Products are elementwise. state: (H, C), each (N, H). Returns the output, which is the
-    new H, and the new state.
+    Products are elementwise. state: (H, C), each (N, H). Returns the output, which is
+    the new H, and the new state.
     """
     H, C = state
     I_t, F_t, C_tilde, O_t = lstm_gates(X, H, params)
@@ -47,8 +47,8 @@ def gru_step(X, H, params):
     """Take a GRU one step on: H_t = Z_t H_{t-1} + (1 - Z_t) H_tilde, elementwise.
 
     The reset gate acts after the product with W_hh, as in PyTorch and cuDNN and in the
-    first version of Cho et al. (2014); many texts put it before. Returns H_t twice, as the
-    output and as the state; params: the first ten of :func:`gru_params`.
+    first version of Cho et al. (2014); many texts put it before. Returns H_t twice, as
+    the output and as the state; params: the first ten of :func:`gru_params`.
     """
     W_xr, W_hr, b_r, W_xz, W_hz, b_z, W_xh, W_hh, b_xh, b_hh = params
     R_t = torch.sigmoid(X @ W_xr + H @ W_hr + b_r)  # (N, H)
@@ -61,8 +61,8 @@ def gru_step(X, H, params):
 def scan(step, inputs, state, params):
     """Run one recurrent layer over time: ``output, state = step(X, state, params)``.
 
-    inputs: (T, N, D), time first: one-hot rows, or the outputs of a layer below. Returns
-    the outputs of all steps (T, N, H) and the state after the last.
+    inputs: (T, N, D), time first: one-hot rows, or the outputs of a layer below.
+    Returns the outputs of all steps (T, N, H) and the state after the last.
     """
     outputs = []
     for X in inputs:  # X: (N, D)
@@ -109,7 +109,8 @@ def lstm_params(*sizes, **options):
 
 
 def gru_params(*sizes, **options):
-    """Draw the 12 tensors of a GRU: reset gate, update gate, candidate, in PyTorch's order.
+    """Draw the 12 tensors of a GRU: reset gate, update gate, candidate, in PyTorch's
+    order.
 
     For each W_x (V, H), W_h (H, H), b (H,); then the candidate's second bias b_hh (H,),
     W_hq and b_q.
@@ -138,7 +139,8 @@ class ScratchGRU(ScratchRNN):
 
 
 def from_torch(layer, which="l0"):
-    """Return one level of an ``nn.LSTM`` or ``nn.GRU`` as our tensors, without read-out.
+    """Return one level of an ``nn.LSTM`` or ``nn.GRU`` as our tensors, without
+    read-out.
 
     12 or 10 views or sums of the layer's own, so gradients flow back. Of PyTorch's two
     biases only the sum matters, save for a GRU's candidate. ``which`` ends their names:
@@ -182,7 +184,8 @@ def half_life(bias):
 def remember_first(batch_size, delay, generator):
     """Draw one of four symbols, then ``delay`` steps of noise from four others.
 
-    Returns one-hot inputs (N, delay + 1, 8) and the first symbols (N,), ids from 0 to 3.
+    Returns one-hot inputs (N, delay + 1, 8) and the first symbols (N,), ids from 0 to
+    3.
     """
     first = torch.randint(4, (batch_size, 1), generator=generator)
     noise = torch.randint(4, 8, (batch_size, delay), generator=generator)
@@ -191,7 +194,8 @@ def remember_first(batch_size, delay, generator):
 
 
 def add_two(batch_size, length, generator):
-    """Draw the adding problem (Hochreiter and Schmidhuber, 1997), one mark in each half.
+    """Draw the adding problem (Hochreiter and Schmidhuber, 1997), one mark in each
+    half.
 
     Returns inputs (N, T, 2), a number from 0 to 1 and a mark, and the sums of the two
     marked numbers (N, 1).
@@ -205,12 +209,12 @@ def add_two(batch_size, length, generator):
     return inputs, (numbers * marks).sum(1, keepdim=True)  # (N, 1)
 
 
-def right_class(outputs, targets):
+def _right_class(outputs, targets):
     """Return the share of rows whose largest output is that of the target."""
     return float((outputs.argmax(1) == targets).float().mean())
 
 
-def right_within_a_tenth(outputs, targets):
+def _right_within_a_tenth(outputs, targets):
     """Return the share of numbers that are less than 0.1 away from their target."""
     return float(((outputs - targets).abs() < 0.1).float().mean())
 
@@ -219,8 +223,8 @@ def right_within_a_tenth(outputs, targets):
 class Task:
     """A task whose difficulty is a length.
 
-    ``inputs (N, T, D), targets = draw(batch_size, length, generator)``; ``chance`` is the
-    share that the best constant answer gets right, ``solved`` the share to reach.
+    ``inputs (N, T, D), targets = draw(batch_size, length, generator)``; ``chance`` is
+    the share that the best constant answer gets right, ``solved`` the share to reach.
     """
 
     draw: Callable
@@ -233,9 +237,13 @@ class Task:
 
 
 TASKS = {
-    "remember the first symbol": Task(remember_first, 8, 4, F.cross_entropy, right_class, chance=0.25, solved=0.98),
+    "remember the first symbol": Task(
+        remember_first, 8, 4, F.cross_entropy, _right_class, chance=0.25, solved=0.98
+    ),
     # The sum of two uniform numbers is within 0.1 of 1 with probability 0.19.
-    "add the two marked numbers": Task(add_two, 2, 1, F.mse_loss, right_within_a_tenth, chance=0.19, solved=0.9),
+    "add the two marked numbers": Task(
+        add_two, 2, 1, F.mse_loss, _right_within_a_tenth, chance=0.19, solved=0.9
+    ),
 }
 
 CELLS = {
@@ -260,9 +268,9 @@ def learn(
 ):
     """Train a cell of ``CELLS`` on a task of ``TASKS`` until solved, or ``max_steps``.
 
-    Every minibatch is new, so nothing can be learned by heart. Adam, gradients clipped at
-    norm 1. Returns a dict: ``right``, the share on 500 fresh sequences, and the ``steps``
-    and CPU ``seconds`` that it took.
+    Every minibatch is new, so nothing can be learned by heart. Adam, gradients clipped
+    at norm 1. Returns a dict: ``right``, the share on 500 fresh sequences, and the
+    ``steps`` and CPU ``seconds`` that it took.
     """
     check_sizes(max_steps=max_steps)
     check_known(CELLS, cell=cell)

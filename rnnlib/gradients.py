@@ -1,6 +1,7 @@
 """Gradients through time: by hand, clipped, cut, and measured (chapter 3).
 
-What measures wants float64: over a hundred steps norms fall below what float32 can hold.
+What measures wants float64: over a hundred steps norms fall below what float32 can
+hold.
 """
 
 import torch
@@ -17,10 +18,12 @@ def detach(state):
 
 
 def clip_gradients(params, theta):
-    """Scale all gradients so that their norm is at most theta: g <- min(1, theta / ||g||) g.
+    """Scale all gradients so that their norm is at most theta: g <- min(1, theta /
+    ||g||) g.
 
-    The norm is that of all gradients laid end to end (Pascanu, Mikolov and Bengio, 2013),
-    so the step keeps its direction. Returns the norm before, a tensor without dimensions.
+    The norm is that of all gradients laid end to end (Pascanu, Mikolov and Bengio,
+    2013), so the step keeps its direction. Returns the norm before, a tensor without
+    dimensions.
     """
     check_positive(theta=theta)
     grads = [p.grad for p in params if p.grad is not None]
@@ -49,7 +52,8 @@ def cross_entropy(logits, targets):
 def squared_error(outputs, targets):
     """Return the mean squared error and its gradient: 2 (outputs - targets) / numbers.
 
-    outputs, targets: real numbers (rows, Q). The gradient is with respect to the outputs.
+    outputs, targets: real numbers (rows, Q). The gradient is with respect to the
+    outputs.
     """
     error = outputs - targets  # (rows, Q)
     return (error**2).mean(), 2 * error / error.numel()
@@ -57,11 +61,13 @@ def squared_error(outputs, targets):
 
 @torch.no_grad()
 def bptt(inputs, targets, H, params, loss=cross_entropy):
-    """Return the loss of :func:`rnnlib.scratch.rnn`, its gradients, and that of H (N, H).
+    """Return the loss of :func:`rnnlib.scratch.rnn`, its gradients, and that of H (N,
+    H).
 
-    D_t = (dO_t W_hq^T + D_{t+1} W_hh^T) * (1 - H_t^2), D_{T+1} = 0, before the tanh; every
-    weight gathers what it did at all steps (Werbos, 1990). inputs: (T, N, V); targets, time
-    first, as the loss takes them: ids (T * N,) or real numbers (T * N, Q).
+    D_t = (dO_t W_hq^T + D_{t+1} W_hh^T) * (1 - H_t^2), D_{T+1} = 0, before the tanh;
+    every weight gathers what it did at all steps (Werbos, 1990). inputs: (T, N, V);
+    targets, time first, as the loss takes them: ids (T * N,) or real numbers (T * N,
+    Q).
     """
     W_xh, W_hh, b_h, W_hq, b_q = params
     states = [H]
@@ -115,7 +121,8 @@ def orthogonal_matrix(num_hiddens, scale, generator=None):
 
 
 def shift_matrix(num_hiddens, scale, generator=None):
-    """Return the (H, H) matrix in float64 that hands each unit's value to the next unit.
+    """Return the (H, H) matrix in float64 that hands each unit's value to the next
+    unit.
 
     It is nilpotent: all eigenvalues are 0, and H steps empty it. Nothing is drawn;
     ``generator`` is there so that the three matrices are called alike.
@@ -124,10 +131,12 @@ def shift_matrix(num_hiddens, scale, generator=None):
 
 
 def jacobian_products(W_hh, drive, h, activation=tanh_unit):
-    """Run one sequence from h (H,): P_t = P_{t-1} W_hh diag(slope_t); return all P, slopes.
+    """Run one sequence from h (H,): P_t = P_{t-1} W_hh diag(slope_t); return all P,
+    slopes.
 
-    drive: X_t W_xh + b_h, (T, H); activation: a -> (value, slope). Entry [t, i, j] of the
-    products (T, H, H) is dh_{t+1}[j] / dh_0[i]; the slopes (T, H) are those of every unit.
+    drive: X_t W_xh + b_h, (T, H); activation: a -> (value, slope). Entry [t, i, j] of
+    the products (T, H, H) is dh_{t+1}[j] / dh_0[i]; the slopes (T, H) are those of
+    every unit.
     """
     P, products, slopes = torch.eye(len(W_hh), dtype=W_hh.dtype), [], []
     for x in drive:  # x: (H,)
@@ -139,10 +148,11 @@ def jacobian_products(W_hh, drive, h, activation=tanh_unit):
 
 
 def gradient_by_lag(run, drive):
-    """Return how the last state depends on what came in k steps earlier, (T,), k from 0.
+    """Return how the last state depends on what came in k steps earlier, (T,), k from
+    0.
 
-    run: from a drive (T, N, H) to the last state (N, H). It is the norm of
-    d(sum of the last state / sqrt(H)) / d(drive at lag k), the mean over N rows.
+    run: from a drive (T, N, H) to the last state (N, H). It is the norm of d(sum of the
+    last state / sqrt(H)) / d(drive at lag k), the mean over N rows.
     """
     drive = drive.detach().requires_grad_()
     last = run(drive)  # (N, H)
@@ -151,10 +161,12 @@ def gradient_by_lag(run, drive):
 
 
 def truncated_gradient(model, X, Y, num_steps):
-    """Read X, Y (N, T) in windows of num_steps: the state is carried, its gradient is not.
+    """Read X, Y (N, T) in windows of num_steps: the state is carried, its gradient is
+    not.
 
-    Returns the mean loss over all targets (a target of -100 counts for nothing), and its
-    truncated gradient, all parameters laid end to end; T steps or more give the full one.
+    Returns the mean loss over all targets (a target of -100 counts for nothing), and
+    its truncated gradient, all parameters laid end to end; T steps or more give the
+    full one.
     """
     check_sizes(num_steps=num_steps)
     params, state, total = list(model.parameters()), model.begin_state(len(X)), 0.0

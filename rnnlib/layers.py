@@ -23,7 +23,8 @@ def num_directions(rnn_layer):
 
 
 def zero_state(rnn_layer, batch_size, device=None):
-    """Return the state of an ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM`` before its first step.
+    """Return the state of an ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM`` before its first
+    step.
 
     Zeros (layers * directions, N, H); for an LSTM two of them, hidden state and memory
     cell.
@@ -36,7 +37,8 @@ def zero_state(rnn_layer, batch_size, device=None):
 
 
 def end_state(rnn_layer, state):
-    """Return what the last layer knows at the end, (N, directions * H), both side by side.
+    """Return what the last layer knows at the end, (N, directions * H), both side by
+    side.
 
     state: the last one, ``h_n`` (layers * directions, N, H), or the tuple of an LSTM.
     """
@@ -48,8 +50,8 @@ class LanguageModel(nn.Module):
     """A language model on any recurrent layer, time first: ids in, scores out.
 
     The layer reads one-hot rows, so its ``input_size`` is V, unless there is an
-    ``embedding`` from ids (T, N) to vectors (T, N, input_size). ``dropout`` is the share
-    of its outputs that the read-out misses in training.
+    ``embedding`` from ids (T, N) to vectors (T, N, input_size). ``dropout`` is the
+    share of its outputs that the read-out misses in training.
     """
 
     def __init__(self, rnn_layer, vocab_size, embedding=None, dropout=0.0):
@@ -62,7 +64,8 @@ class LanguageModel(nn.Module):
         self.linear = nn.Linear(width, vocab_size).to(rnn_layer.weight_hh_l0)
 
     def begin_state(self, batch_size, device=None):
-        """Return the state before the first token, in the form of :func:`zero_state`."""
+        """Return the state before the first token, in the form of
+        :func:`zero_state`."""
         return zero_state(self.rnn, batch_size, device)
 
     def forward(self, ids, state=None):
@@ -84,7 +87,8 @@ class LanguageModel(nn.Module):
 
 @torch.no_grad()
 def copy_weights(source, target):
-    """Make a :class:`LanguageModel` on ``nn.RNN`` equal to a ScratchRNN, or the other way.
+    """Make a :class:`LanguageModel` on ``nn.RNN`` equal to a ScratchRNN, or the other
+    way.
 
     PyTorch stores its matrices as (outputs, inputs), and has a second bias: zeros that
     don't learn take its place, so that both train alike too.
@@ -123,7 +127,8 @@ class ManyToOne(nn.Module):
     def forward(self, inputs, lengths=None):
         """Return the answers (N, num_outputs).
 
-        lengths: real steps of each sequence, (N,); what follows is padding and never read.
+        lengths: real steps of each sequence, (N,); what follows is padding and never
+        read.
         """
         if self.embedding is not None:
             inputs = self.embedding(inputs)  # (N, T, input_size)
@@ -139,14 +144,16 @@ class ManyToOne(nn.Module):
 class FastRecurrence(torch.autograd.Function):
     """:func:`rnnlib.scratch.rnn` as one operation, its backward pass written by hand.
 
-    The loops hold only the products with W_hh, which must wait for each other. A sigmoid
-    is several times as fast as tanh(z) = 2 sigmoid(2 z) - 1, so they keep S, H = 2 S - 1:
-    2 (X W_xh + H W_hh + b_h) = 2 (X W_xh + b_h - column sums of W_hh) + 4 S W_hh.
+    The loops hold only the products with W_hh, which must wait for each other. A
+    sigmoid is several times as fast as tanh(z) = 2 sigmoid(2 z) - 1, so they keep S, H
+    = 2 S - 1: 2 (X W_xh + H W_hh + b_h) = 2 (X W_xh + b_h - column sums of W_hh) + 4 S
+    W_hh.
     """
 
     @staticmethod
     def forward(ctx, ids, H, W_xh, W_hh, b_h, W_hq, b_q):
-        """Read ids (T, N) from the state H; return logits (T * N, V) and the last state."""
+        """Read ids (T, N) from the state H; return logits (T * N, V) and the last
+        state."""
         states = H.new_empty(len(ids) + 1, *H.shape)  # (T + 1, N, H)
         states[0], inputs = (1 + H) / 2, states[1:].flatten(0, 1)  # (N, H), (T * N, H)
         rows = 2 * (W_xh + b_h - W_hh.sum(0))  # (V, H)

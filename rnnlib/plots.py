@@ -2,21 +2,17 @@
 
 import base64
 import contextlib
-import functools
 import io
 import math
 import os
 import sys
 import time
-import unicodedata
 
 import matplotlib
-from matplotlib import font_manager
-from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
-from matplotlib.transforms import Affine2D
+
+from rnnlib import lettering
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; every line also has its own dash or label.
 BLUE, ORANGE, GREEN, PINK, SKY, YELLOW = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
@@ -48,7 +44,7 @@ _zoom = 1.0
 
 def use_style():
     """Set the figure style of the book."""
-    matplotlib.rcParams.update(STYLE | {"font.family": families()})
+    matplotlib.rcParams.update(STYLE | {"font.family": lettering.families()})
 
 
 def present(zoom=1.5):
@@ -95,69 +91,6 @@ def draw_bars(axes, places, heights, **style):
     """Draw bars that leave room for a second one at each place; one artist draws faster than many."""
     points = 72 * axes.get_position().width * axes.figure.get_figwidth()
     axes.vlines(places, 0, heights, linewidth=0.37 * points / len(places), **style)
-
-
-# Fonts with Chinese, Japanese and Korean characters, as they are called on Linux, macOS and Windows.
-WIDE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei",
-              "PingFang SC", "PingFang HK", "Hiragino Sans GB", "Hiragino Sans", "Microsoft YaHei", "SimHei",
-              "Yu Gothic", "Malgun Gothic", "Arial Unicode MS")  # fmt: skip
-
-
-@functools.cache
-def families(first="DejaVu Sans"):
-    """Return font families to draw any text with: the given one, then those of this machine with wide characters."""
-    installed = set(font_manager.get_font_names())
-    return [first, *(name for name in WIDE_FONTS if name in installed)]
-
-
-@functools.cache
-def _can_draw(character, first):
-    """Tell whether a font of this machine has a glyph for a character."""
-    paths = [font_manager.findfont(name) for name in families(first)]
-    return character.isprintable() and any(ord(character) in font_manager.get_font(p).get_charmap() for p in paths)
-
-
-def drawable(text, first="DejaVu Sans"):
-    """Return a text in which □ stands for each character that can't be drawn; ends of lines are kept."""
-    return "".join(c if c == "\n" or _can_draw(c, first) else "□" for c in text)
-
-
-def literal(text, first="DejaVu Sans"):
-    """Return a reader's text for a matplotlib Text that shows it as it is: no $ begins a formula, no glyph lacks."""
-    return drawable(text, first).replace("$", r"\$")
-
-
-def visible(characters):
-    """Return a text whose spaces can be seen."""
-    return "".join(characters).replace(" ", "␣")
-
-
-def write_letters(axes, places, tokens, size=10, colour=INK):
-    """Write a token at each place, all as one artist, which is returned: hundreds of them would be slow."""
-    letters = PathCollection([_glyph(visible(token), size) for token in tokens], offsets=places)
-    letters.set(facecolor=colour, linewidth=0, offset_transform=axes.transData, in_layout=False)
-    letters.set_transform(axes.figure.dpi_scale_trans)
-    axes.add_collection(letters, autolim=False)
-    return letters
-
-
-@functools.cache
-def _glyph(token, size):
-    """Return the outline of a token in inches, centred on the middle of a small letter."""
-    first = "DejaVu Sans Mono"
-    token = drawable(token.replace("\n", "⏎"), first)
-    outline = TextPath((0, 0), token, size=size, prop={"family": families(first)})
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in token)
-    width = 0.602 * size * (len(token) - wide) + size * wide  # of DejaVu Sans Mono, and of a square character
-    return outline.transformed(Affine2D().translate(-width / 2, -0.27 * size).scale(1 / 72))
-
-
-def letters_below(axes, characters, size=10):
-    """Write a text under an axes, one character at each whole number from 0 on, in place of its ticks."""
-    axes.set_xticks([])
-    inches = axes.get_position().height * axes.figure.get_figheight()
-    letters = write_letters(axes, [(x, -0.12 / inches) for x in range(len(characters))], characters, size)
-    letters.set(offset_transform=axes.get_xaxis_transform(), clip_on=False)
 
 
 def png(fig):
@@ -238,14 +171,14 @@ def draw_landmarks(axes, landmarks):
             blocks.append([(name, value)])
     for block in blocks:
         axes.annotate(
-            "\n".join(f"{literal(name)} {value:.3g}" for name, value in block),
+            "\n".join(f"{lettering.literal(name)} {value:.3g}" for name, value in block),
             (1, math.prod(value for _, value in block) ** (1 / len(block))),
             xycoords=("axes fraction", "data"),
             xytext=(4, 0),
             textcoords="offset points",
             color=GREY,
             fontsize=9,
-            family=families(),
+            family=lettering.families(),
             va="center",
             annotation_clip=False,
         )
@@ -299,7 +232,7 @@ class LiveCurve(LivePicture):
         (self.train,) = self.axes.plot([], [], color=BLUE, label="training")
         (self.valid,) = self.axes.plot([], [], color=ORANGE, linestyle="--", label="held-out")
         self.footer = self.fig.supxlabel(" ", fontsize=9, color=GREY, x=0.02, ha="left")
-        self.footer.set_family(families("DejaVu Sans Mono"))
+        self.footer.set_family(lettering.families("DejaVu Sans Mono"))
         self.axes.set_xlabel("epoch")
         # Below the axes, beside the word "epoch": no curve can run through it there.
         self.axes.legend(loc="upper right", bbox_to_anchor=(1.0, -0.07), ncols=2)
@@ -319,10 +252,10 @@ class LiveCurve(LivePicture):
         landmarks = [value for value in self.landmarks.values() if _on_axis(value)]
         perplexity_axis(self.axes, highest=max([10.0, *values, *landmarks]))
         self.axes.set_xlim(0, max(10, len(history)) * 1.01)
-        self.axes.set_title(literal(status), fontsize=10, wrap=True, family=families())
+        self.axes.set_title(lettering.literal(status), fontsize=10, wrap=True, family=lettering.families())
         samples = history.column("sample")[1]
         sample = samples[-1].replace("\n", " ")[:92] if samples else " "
-        self.footer.set_text(literal(sample, "DejaVu Sans Mono"))
+        self.footer.set_text(lettering.literal(sample, "DejaVu Sans Mono"))
 
 
 class AccuracyCurve(LivePicture):
@@ -357,7 +290,7 @@ class AccuracyCurve(LivePicture):
         self.accuracies.set_ylim(math.floor(20 * lowest) / 20, 1.0)
         for axes in (self.losses, self.accuracies):
             axes.set_xlim(0, epochs * 1.05)
-        self.fig.suptitle(literal(status), fontsize=10, x=0.02, ha="left")
+        self.fig.suptitle(lettering.literal(status), fontsize=10, x=0.02, ha="left")
 
 
 class TextReport:

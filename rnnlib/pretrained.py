@@ -68,7 +68,7 @@ def shakespeare_gru():
 LETTERS = text.Vocab(" abcdefghijklmnopqrstuvwxyz")  # the same ids for the same letters, whatever the text
 
 
-def small_model(layer_class, num_hiddens):
+def time_machine_model(layer_class, num_hiddens):
     """Build a language model for cleaned English, with about 84,000 parameters at the sizes of :data:`RECIPES`."""
     layer = layer_class(len(LETTERS), num_hiddens)
     nn.init.normal_(layer.weight_ih_l0, std=len(LETTERS) ** -0.5)  # the input moves a unit by about one (chapter 2)
@@ -81,7 +81,7 @@ def time_machine(layer_class, num_hiddens, lr):
     device = environment.setup(seed=0)
     ids = LETTERS[list(text.clean(data.load_text("time_machine")))]
     size = int(0.9 * len(ids))
-    model = small_model(layer_class, num_hiddens).to(device)
+    model = time_machine_model(layer_class, num_hiddens).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     history = training.fit(
         model,

@@ -23,12 +23,14 @@ from rnnlib.guards import (
 from rnnlib.text import one_hot
 
 
-def rnn_params(vocab_size, num_hiddens, device=None, dtype=None, input_scale=1.0, sigma=0.01):
+def rnn_params(
+    vocab_size, num_hiddens, device=None, dtype=None, input_scale=1.0, sigma=0.01
+):
     """Draw W_xh (V, H), W_hh (H, H), b_h (H,), W_hq (H, V), b_q (V,), the biases zero.
 
-    ``sigma`` is the standard deviation of W_hh and W_hq, ``input_scale`` that of W_xh: with
-    1.0 a one-hot input moves the state by about one; the 0.01 of many tutorials costs
-    several times as many epochs (chapter 2 measures it).
+    ``sigma`` is the standard deviation of W_hh and W_hq, ``input_scale`` that of W_xh:
+    with 1.0 a one-hot input moves the state by about one; the 0.01 of many tutorials
+    costs several times as many epochs (chapter 2 measures it).
     """
     check_sizes(vocab_size=vocab_size, num_hiddens=num_hiddens)
     options = {"device": device, "dtype": dtype}
@@ -43,8 +45,8 @@ def rnn_params(vocab_size, num_hiddens, device=None, dtype=None, input_scale=1.0
 def rnn(inputs, H, params):
     """Run the tanh recurrence over time and read out the logits.
 
-    inputs: (T, N, V), time first; H: the state before the first step, (N, H). Returns the
-    logits (T * N, V), time first, and the state after the last step.
+    inputs: (T, N, V), time first; H: the state before the first step, (N, H). Returns
+    the logits (T * N, V), time first, and the state after the last step.
     """
     W_xh, W_hh, b_h, W_hq, b_q = params
     outputs = []
@@ -92,7 +94,8 @@ def unroll(model, batches):
     """Run a model over minibatches of ids X and targets Y, both (N, T).
 
     The state is carried where a minibatch continues the one before, cut off the graph;
-    otherwise it starts afresh. Yields logits (T * N, V) and targets (T * N,), time first.
+    otherwise it starts afresh. Yields logits (T * N, V) and targets (T * N,), time
+    first.
     """
     device = next(model.parameters()).device
     state = None
@@ -144,13 +147,15 @@ def mean_nll(model, batches):
 def perplexity(model, batches):
     """Return exp(total nll / total targets): the geometric mean of 1 / p.
 
-    It is 1 for a model that is always certain and right, V for one that guesses uniformly.
+    It is 1 for a model that is always certain and right, V for one that guesses
+    uniformly.
     """
     return safe_exp(mean_nll(model, batches))
 
 
 def total(values):
-    """Return the sum of tensors without dimensions as a float: read once, in the end."""
+    """Return the sum of tensors without dimensions as a float: read once, in the
+    end."""
     return float(torch.stack(values).cpu().double().sum()) if values else 0.0
 
 
@@ -204,10 +209,12 @@ def representable(value, dtype):
 
 @torch.inference_mode()
 def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed=None):
-    """Let a model read a prefix and write on, carrying its state: each token is read once.
+    """Let a model read a prefix and write on, carrying its state: each token is read
+    once.
 
-    A text gives a text, a list of tokens a list. ``temperature`` and ``top_k`` are those
-    of :func:`next_token_probabilities`; ``seed`` is that of the draws, new each time.
+    A text gives a text, a list of tokens a list. ``temperature`` and ``top_k`` are
+    those of :func:`next_token_probabilities`; ``seed`` is that of the draws, new each
+    time.
     """
     check_vocab(model, vocab)
     check_prefix(vocab, prefix)
@@ -227,7 +234,8 @@ def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed
 
 
 def new_generator(seed):
-    """Return a torch.Generator with this seed, or one that the system seeds for None."""
+    """Return a torch.Generator with this seed, or one that the system seeds for
+    None."""
     generator = torch.Generator()
     if seed is None:
         generator.seed()

@@ -1,4 +1,5 @@
-"""Judging reviews: words, padding, read-outs, a classifier, its training (chapter 7)."""
+"""Judging reviews: words, padding, read-outs, a classifier, its training (chapter
+7)."""
 
 import collections
 import re
@@ -54,11 +55,14 @@ def review_vocab(texts, size=25_000):
     counts = collections.Counter()
     for text in texts:
         counts.update(tokenize_review(text))
-    return Vocab([word for word, _ in counts.most_common(size - 2)], reserved=("<pad>",))
+    return Vocab(
+        [word for word, _ in counts.most_common(size - 2)], reserved=("<pad>",)
+    )
 
 
 def encode(text, vocab):
-    """Return the ids of a review's words, 1-D; a review without words is one ``<unk>``."""
+    """Return the ids of a review's words, 1-D; a review without words is one
+    ``<unk>``."""
     return torch.tensor(vocab[tokenize_review(text)] or [UNK])
 
 
@@ -75,10 +79,13 @@ def tail(ids, length):
 
 
 def both_ends(ids, length):
-    """Keep a quarter of the length from the beginning of a review, the rest from its end."""
+    """Keep a quarter of the length from the beginning of a review, the rest from its
+    end."""
     check_sizes(length=length)
     first = length // 4
-    return ids if len(ids) <= length else torch.cat([ids[:first], ids[first - length :]])
+    return (
+        ids if len(ids) <= length else torch.cat([ids[:first], ids[first - length :]])
+    )
 
 
 def pad(rows, length=0):
@@ -103,16 +110,20 @@ def bucket_order(lengths, batch_size, generator, stretch=50):
     order = torch.randperm(len(lengths), generator=generator).tolist()
     batches = []
     for start in range(0, len(order), stretch * batch_size):
-        alike = sorted(order[start : start + stretch * batch_size], key=lambda i: lengths[i])
+        alike = sorted(
+            order[start : start + stretch * batch_size], key=lambda i: lengths[i]
+        )
         batches += [alike[i : i + batch_size] for i in range(0, len(alike), batch_size)]
-    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
+    return [
+        batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()
+    ]
 
 
 class Buckets:
     """Minibatches of reviews of like length, in a new order at every pass.
 
-    rows: 1-D tensors of ids; labels: 0 or 1 for each. A pass yields each review once: ids
-    (N, T), lengths (N,), labels (N,); the last batch of a pass may have fewer.
+    rows: 1-D tensors of ids; labels: 0 or 1 for each. A pass yields each review once:
+    ids (N, T), lengths (N,), labels (N,); the last batch of a pass may have fewer.
     """
 
     stretch = 50
@@ -138,9 +149,9 @@ class Buckets:
 def hold_out_blocks(reviews, num_valid=1250):
     """Hold out the last ids of each class, where reviews of one film are neighbours.
 
-    So no film has its praise, or its blame, on both sides; the classes have their films in
-    different orders, though. reviews: by label and id, as ``data.load_imdb`` sorts them.
-    Returns two lists, for training and for validation.
+    So no film has its praise, or its blame, on both sides; the classes have their films
+    in different orders, though. reviews: by label and id, as ``data.load_imdb`` sorts
+    them. Returns two lists, for training and for validation.
     """
     check_blocks(reviews, num_valid)
     train, valid = [], []
@@ -154,9 +165,10 @@ def hold_out_blocks(reviews, num_valid=1250):
 class BothWays(nn.Module):
     """A recurrent layer in both directions over padded rows, which never reads padding.
 
-    It computes what ``bidirectional=True`` computes on packed rows. Packing takes the slow
-    way through PyTorch on a CPU; here each row's real steps are turned round, the padding
-    stays behind them, and two plain layers take the fast way (chapter 7 measures both).
+    It computes what ``bidirectional=True`` computes on packed rows. Packing takes the
+    slow way through PyTorch on a CPU; here each row's real steps are turned round, the
+    padding stays behind them, and two plain layers take the fast way (chapter 7
+    measures both).
     """
 
     def __init__(self, layer_class, input_size, hidden_size):
@@ -166,14 +178,16 @@ class BothWays(nn.Module):
         self.back = layer_class(input_size, hidden_size)
 
     def forward(self, inputs, lengths):
-        """Return outputs (T, N, 2H) for inputs (T, N, D), ``lengths[n]`` real in row n."""
+        """Return outputs (T, N, 2H) for inputs (T, N, D), ``lengths[n]`` real in row
+        n."""
         ahead, _ = self.ahead(inputs)
         back, _ = self.back(flip_padded(inputs, lengths))
         return torch.cat([ahead, flip_padded(back, lengths)], dim=2)
 
 
 def flip_padded(inputs, lengths):
-    """Turn round the real steps of each row, (T, N, D), and leave the padding behind."""
+    """Turn round the real steps of each row, (T, N, D), and leave the padding
+    behind."""
     T, N, _ = inputs.shape
     t = torch.arange(T, device=inputs.device)[:, None]  # (T, 1)
     source = torch.where(t < lengths, lengths - 1 - t, t)  # (T, N)
@@ -183,12 +197,14 @@ def flip_padded(inputs, lengths):
 def read_padded(rnn_layer, inputs, lengths):
     """Return the outputs (T, N, directions * H) of a layer that doesn't read padding.
 
-    rnn_layer: a :class:`BothWays`, or an ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, time first;
-    inputs: (T, N, D); lengths: real steps of each row, (N,), on the CPU.
+    rnn_layer: a :class:`BothWays`, or an ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, time
+    first; inputs: (T, N, D); lengths: real steps of each row, (N,), on the CPU.
     """
     if isinstance(rnn_layer, BothWays):
         return rnn_layer(inputs, lengths.to(inputs.device))
-    if not rnn_layer.bidirectional:  # from the left, padding comes after all that counts
+    if (
+        not rnn_layer.bidirectional
+    ):  # from the left, padding comes after all that counts
         return rnn_layer(inputs)[0]
     packed = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
     return pad_packed_sequence(rnn_layer(packed)[0], total_length=inputs.shape[0])[0]
@@ -233,7 +249,8 @@ def mean_and_max(outputs, lengths):
 
 
 class DropWords(nn.Module):
-    """In training, replace each id by ``<unk>`` with probability p: rely on no one word."""
+    """In training, replace each id by ``<unk>`` with probability p: rely on no one
+    word."""
 
     def __init__(self, p=0.1, unk=0):
         super().__init__()
@@ -250,9 +267,10 @@ class DropWords(nn.Module):
 class SentimentClassifier(nn.Module):
     """Read a review word by word and answer with one logit: above 0 it is positive.
 
-    embedding: from ids (T, N) to vectors (T, N, D); rnn_layer: a :class:`BothWays`, or a
-    layer of PyTorch, time first; readout: from outputs (T, N, directions * H) and lengths
-    (N,) to a row a review. ``dropout`` acts before the layer and before the answer.
+    embedding: from ids (T, N) to vectors (T, N, D); rnn_layer: a :class:`BothWays`, or
+    a layer of PyTorch, time first; readout: from outputs (T, N, directions * H) and
+    lengths (N,) to a row a review. ``dropout`` acts before the layer and before the
+    answer.
     """
 
     def __init__(self, embedding, rnn_layer, readout=mean_and_max, dropout=0.5):
@@ -280,7 +298,8 @@ class SentimentClassifier(nn.Module):
 
 @torch.no_grad()
 def score_reviews(model, rows, batch_size=256):
-    """Return the logits (N,) of encoded reviews in their order, on the CPU, dropout off.
+    """Return the logits (N,) of encoded reviews in their order, on the CPU, dropout
+    off.
 
     rows: 1-D tensors of ids; those of like length share a batch.
     """
@@ -309,7 +328,9 @@ def classification_loss(model, ids, lengths, labels):
     return F.binary_cross_entropy_with_logits(model(ids, lengths), labels.float())
 
 
-def train_steps(model, batches, optimizer, scheduler=None, clip=1.0, loss=classification_loss):
+def train_steps(
+    model, batches, optimizer, scheduler=None, clip=1.0, loss=classification_loss
+):
     """Train on minibatches (ids, lengths, labels); yield the loss of each, a tensor.
 
     Optimizer and scheduler are stepped after each, the gradient norm clipped.
@@ -326,7 +347,9 @@ def train_steps(model, batches, optimizer, scheduler=None, clip=1.0, loss=classi
         yield value.detach()
 
 
-def new_classifier(vocab_size, num_hiddens=64, embed_size=100, drop_words=0.1, **options):
+def new_classifier(
+    vocab_size, num_hiddens=64, embed_size=100, drop_words=0.1, **options
+):
     """Make a classifier on an LSTM both ways, as the recipes of chapter 7 begin.
 
     The embedding (V, D) starts small, forget gates open; ``drop_words`` is the share of

@@ -1,4 +1,5 @@
-"""From a text to minibatches: cleaning, tokens, ids, batches, one-hot rows (chapter 1)."""
+"""From a text to minibatches: cleaning, tokens, ids, batches, one-hot rows (chapter
+1)."""
 
 import collections
 import functools
@@ -21,8 +22,8 @@ from rnnlib.guards import (
 def clean(text):
     """Reduce a text to lower-case letters and single spaces.
 
-    Every run of other characters, line breaks included, becomes one space, so words never
-    run together.
+    Every run of other characters, line breaks included, becomes one space, so words
+    never run together.
     """
     return re.sub("[^A-Za-z]+", " ", text).strip().lower()
 
@@ -60,7 +61,8 @@ class Vocab:
         return token in self._ids
 
     def __getitem__(self, tokens):
-        """Return the id of a token, or the ids of a list or tuple of them; unknown is 0."""
+        """Return the id of a token, or the ids of a list or tuple of them; unknown
+        is 0."""
         if isinstance(tokens, (list, tuple)):
             return [self[token] for token in tokens]
         check_token(tokens)
@@ -80,7 +82,9 @@ def sequential_pass(corpus, batch_size, num_steps, offset):
     """
     num_batches = (len(corpus) - offset - 1) // (batch_size * num_steps)
     num_tokens = num_batches * batch_size * num_steps
-    Xs = corpus[offset : offset + num_tokens].reshape(batch_size, -1)  # (N, batches * T)
+    Xs = corpus[offset : offset + num_tokens].reshape(
+        batch_size, -1
+    )  # (N, batches * T)
     Ys = corpus[offset + 1 : offset + 1 + num_tokens].reshape(batch_size, -1)
     for start in range(0, num_batches * num_steps, num_steps):
         yield Xs[:, start : start + num_steps], Ys[:, start : start + num_steps]
@@ -94,7 +98,9 @@ def random_pass(corpus, batch_size, num_steps, offset, generator=None):
     num_windows = (len(corpus) - offset - 1) // num_steps
     starts = offset + num_steps * torch.randperm(num_windows, generator=generator)
     for i in range(0, num_windows - batch_size + 1, batch_size):
-        X = starts[i : i + batch_size, None] + torch.arange(num_steps)  # positions, (N, T)
+        X = starts[i : i + batch_size, None] + torch.arange(
+            num_steps
+        )  # positions, (N, T)
         yield corpus[X], corpus[X + 1]
 
 
@@ -151,11 +157,11 @@ class Portions:
 
 
 def sequential_batches(corpus, batch_size, num_steps, offset=None, seed=0):
-    """Cut a list or 1-D tensor of ids into N long rows and read them from left to right.
+    """Cut a list or 1-D tensor of ids into N long rows, read from left to right.
 
-    Returns Batches of ``X, Y``, both (N, T). The ``offset``, where the rows begin, is drawn
-    anew from 0 .. T - 1 at every pass unless given (0 for an evaluation that must not
-    vary), so that the cuts fall elsewhere each epoch; ``seed`` is that of the draws.
+    Returns Batches of X, Y, both (N, T). The rows begin at ``offset``, by default drawn
+    anew from 0 .. T - 1 at every pass, with this ``seed``, so that the cuts fall
+    elsewhere each epoch; give 0 for an evaluation that must not vary.
     """
     generator = torch.Generator().manual_seed(seed)
     return Batches(sequential_pass, corpus, batch_size, num_steps, offset, generator)
@@ -164,8 +170,8 @@ def sequential_batches(corpus, batch_size, num_steps, offset=None, seed=0):
 def random_batches(corpus, batch_size, num_steps, offset=None, seed=0):
     """Cut a corpus into disjoint windows of T tokens and deal them out in random order.
 
-    As :func:`sequential_batches`; the order is drawn anew at every pass too. Windows that
-    don't fill a last minibatch are left out of that pass.
+    As :func:`sequential_batches`; the order is drawn anew at every pass too. Windows
+    that don't fill a last minibatch are left out of that pass.
     """
     generator = torch.Generator().manual_seed(seed)
     one_pass = functools.partial(random_pass, generator=generator)

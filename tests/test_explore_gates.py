@@ -17,7 +17,7 @@ def networks():
     sizes = {"RNN": (nn.RNN, 260), "GRU": (nn.GRU, 148), "LSTM": (nn.LSTM, 128)}
     found = {}
     for name, (layer, units) in sizes.items():
-        found[name] = pretrained.small_model(layer, units).eval()
+        found[name] = pretrained.time_machine_model(layer, units).eval()
         found[name].load_state_dict(pretrained.load(f"time_machine_{name.lower()}")[0])
     return found
 

@@ -1,4 +1,4 @@
-"""Models as programs: no value is read back, so that they can be compiled, exported and traced, and equal themselves."""
+"""Models as programs: no value is read back, so that they can be compiled, exported and traced."""
 
 import warnings
 
@@ -141,7 +141,7 @@ def test_compiled_program_is_the_model_without_a_break(name, monkeypatch):
 def test_wrong_ids_still_get_a_sentence(device):
     for name in LANGUAGE_MODELS:
         model, ids = made(name)
-        with pytest.raises(ValueError, match="^id 7 is outside 0 to 6"):
+        with pytest.raises(ValueError, match=r"^id 7 is outside 0 to 6"):
             model(ids.clone().index_fill_(1, torch.tensor([0]), V).to(device))
 
 

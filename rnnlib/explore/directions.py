@@ -8,7 +8,7 @@ import torch
 from matplotlib.colors import LogNorm
 from torch import nn
 
-from rnnlib import directions, plots, scratch, text
+from rnnlib import directions, lettering, plots, scratch, text
 from rnnlib.explore.frame import Explorer
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -138,7 +138,7 @@ class LeakDetector(Explorer):
         curve.legend(loc="center left", bbox_to_anchor=(0.0, 0.4))
         bars.set_ylim(0, 1.05)
         bars.set_ylabel("p (true)")
-        bars.set_xticks(steps, [plots.visible(token) for token in data["characters"][1:]], family="monospace")
+        bars.set_xticks(steps, [lettering.visible(token) for token in data["characters"][1:]], family="monospace")
         bars.tick_params(axis="x", length=0)
         bars.get_xticklabels()[position - 1].set_fontweight("bold")
         bars.set_title("probability given to the true next character, which stands below", fontsize=10)
@@ -146,8 +146,8 @@ class LeakDetector(Explorer):
         for place, (name, written) in zip((1.1, 0.5), data["written"].items(), strict=True):
             lines = textwrap.wrap(written, 73)[:2]
             page.text(0, place, f"{name} writes", fontsize=9, color=styles[name][0], va="top")
-            written = plots.literal("\n".join(lines), "DejaVu Sans Mono")
-            page.text(0.155, place, written, family=plots.families("DejaVu Sans Mono"), fontsize=8.5, va="top")
+            written = lettering.literal("\n".join(lines), "DejaVu Sans Mono")
+            page.text(0.155, place, written, family=lettering.families("DejaVu Sans Mono"), fontsize=8.5, va="top")
         return fig
 
     def describe(self, data):
@@ -235,8 +235,8 @@ class WhoSeesWhat(Explorer):
             place.hlines(np.arange(len(values) + 1) - 0.5, -0.5, T - 0.5, "#DDDDDD", linewidth=0.6)
             place.spines[:].set_visible(False)
             place.tick_params(length=0)
-            plots.letters_below(place, self.characters)
-        axes.set_yticks(range(T), [plots.visible(character) for character in self.characters], family="monospace")
+            lettering.letters_below(place, self.characters)
+        axes.set_yticks(range(T), [lettering.visible(character) for character in self.characters], family="monospace")
         axes.plot(np.arange(1, T), np.arange(T - 1), "s", markersize=9, fillstyle="none", color=plots.ORANGE)
         axes.set_ylabel("output at")
         axes.set_title(f"{data['half']}, layers: {data['layers']}; the squares mark the next character", fontsize=10)

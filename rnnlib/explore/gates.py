@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rnnlib import gates, guards, layers, plots, text
+from rnnlib import gates, guards, layers, lettering, plots, text
 from rnnlib.explore.frame import Explorer
 
 
@@ -17,7 +17,7 @@ def read_inputs(model, ids):
     return model.embedding(ids.T)
 
 
-def small_model(layer_class, vocab):
+def _untrained(layer_class, vocab):
     """Return an untrained language model with 12 hidden units: enough to move an explorer's controls."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -139,7 +139,7 @@ class GateConsole(Explorer):
     def default_arguments(cls):
         """An untrained model is enough to move the controls."""
         vocab = text.Vocab(" abcdefghijklmnopqrstuvwxyz")
-        return {"model": small_model(nn.LSTM, vocab), "vocab": vocab}
+        return {"model": _untrained(nn.LSTM, vocab), "vocab": vocab}
 
     def measure(self, characters, unit, clamp):
         """Return the traces of one unit with and without the clamp, and what each character costs in bits.
@@ -212,7 +212,7 @@ class GateConsole(Explorer):
         surprise.set_ylim(bottom=0)
         surprise.set_ylabel("bits")
         for axes in (gates, memory_axes, surprise):
-            plots.letters_below(axes, data["characters"], size=9)
+            lettering.letters_below(axes, data["characters"], size=9)
             axes.yaxis.set_label_coords(-0.1, 0.5)
             axes.set_xlim(-0.6, len(x) - 0.4)
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -366,7 +366,7 @@ class Connectivity(Explorer):
         """Untrained models are enough to move the controls."""
         vocab = text.Vocab(" abcdefghijklmnopqrstuvwxyz")
         layers = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
-        return {"models": {name: small_model(layer, vocab) for name, layer in layers.items()}, "vocab": vocab}
+        return {"models": {name: _untrained(layer, vocab) for name, layer in layers.items()}, "vocab": vocab}
 
     def measure(self, characters, position):
         """Return, for each network, each earlier character's share of the gradient and the prediction's probability.

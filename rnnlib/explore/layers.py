@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnlib import plots
+from rnnlib import lettering, plots
 from rnnlib.explore.frame import Explorer
 from rnnlib.gradients import clip_gradients
 from rnnlib.layers import LanguageModel, num_directions
@@ -205,9 +205,9 @@ class OutputContract(Explorer):
             xs = [t + 0.43, t + 0.43, right + 0.85 * row + 0.37, right + 0.85 * row + 0.37]
             axes.plot(xs, [edge, edge + beyond, edge + beyond, edge], style, color=plots.INK, linewidth=2)
         above = [(t + 0.43, -0.45) for t in range(T)] + [(right + 0.85 * row + 0.37, -0.45) for row in range(rows)]
-        plots.write_letters(axes, above, [*(f"t={t}" for t in range(T)), *map(str, range(rows))], size=9)
+        lettering.write_letters(axes, above, [*(f"t={t}" for t in range(T)), *map(str, range(rows))], size=9)
         beside = [(-0.35, 1.7 * n + 0.5) for n in range(N)]
-        plots.write_letters(axes, beside, [f"n={n}" for n in range(N)], size=9)
+        lettering.write_letters(axes, beside, [f"n={n}" for n in range(N)], size=9)
         index = "n, t" if batch_first else "t, n"
         axes.text(0, -0.9, f"output[{index}]  {tuple(data['output'].shape)}", weight="bold")
         axes.text(right, -0.9, f"h_n[row, n]  {tuple(data['h_n'].shape)}", weight="bold")
@@ -240,7 +240,7 @@ def _draw_boxes(axes, boxes):
     rectangles.set(facecolor=[to_rgba(colour, 0.25) for *_, colour, _ in boxes], edgecolor=plots.GREY, linewidth=1)
     axes.add_collection(rectangles, autolim=False)
     middles = [(x + width / 2, y + height / 2) for x, y, width, height, *_ in boxes]
-    plots.write_letters(axes, middles, [label for *_, label in boxes], size=7)
+    lettering.write_letters(axes, middles, [label for *_, label in boxes], size=7)
 
 
 class SpeedRace(Explorer):

@@ -6,7 +6,7 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
-from rnnlib import guards, layers, plots, scratch, text, training
+from rnnlib import guards, layers, lettering, plots, scratch, text, training
 from rnnlib.baselines import NGram, geometric_mean_of_inverses
 from rnnlib.explore.frame import Explorer
 
@@ -75,12 +75,14 @@ class TemperatureDesk(Explorer):
         axes.set_xticks(places, ["space" if t == " " else t for t in self.vocab.decode(top)])
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("probability")
-        axes.set_title(f"next character after “{plots.literal(self.prefix)}”: {data['choices']:.1f} effective choices")
+        axes.set_title(
+            f"next character after “{lettering.literal(self.prefix)}”: {data['choices']:.1f} effective choices"
+        )
         axes.legend(loc="upper right")
         page.axis("off")
         lines = textwrap.wrap(data["text"], 76)
-        written = plots.literal("\n".join(lines[:3]), "DejaVu Sans Mono")
-        mono = plots.families("DejaVu Sans Mono")
+        written = lettering.literal("\n".join(lines[:3]), "DejaVu Sans Mono")
+        mono = lettering.families("DejaVu Sans Mono")
         page.text(0, 1, written, family=mono, fontsize=9.5, va="top", transform=page.transAxes)
         return fig
 

@@ -10,7 +10,7 @@ from matplotlib.collections import PatchCollection
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
 
-from rnnlib import plots
+from rnnlib import lettering, plots
 from rnnlib.explore.frame import Explorer
 from rnnlib.text import Vocab, clean, one_hot, random_batches, sequential_batches
 
@@ -71,9 +71,11 @@ class TensorTape(Explorer):
         time_first, step = data["layout"] == "time first", data["step"]
         places = [(t, i) for i in range(num_rows) for t in range(num_steps)]
         _squares(tape, places, "white", edge=plots.GREY)
-        plots.write_letters(tape, places, "".join(data["rows"]))
+        lettering.write_letters(tape, places, "".join(data["rows"]))
         corners = [(t + 0.28, i + 0.36) for t, i in places]
-        plots.write_letters(tape, corners, [str(i) for i in data["X"].flatten().tolist()], size=6, colour=plots.GREY)
+        lettering.write_letters(
+            tape, corners, [str(i) for i in data["X"].flatten().tolist()], size=6, colour=plots.GREY
+        )
         corner, width, height = ((step - 0.5, -0.5), 1, num_rows) if time_first else ((-0.5, step - 0.5), num_steps, 1)
         tape.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=plots.ORANGE, lw=3, zorder=3))
         tape.set_xlim(-0.55, self.max_steps - 0.4)
@@ -94,12 +96,14 @@ class TensorTape(Explorer):
         _squares(axes, places, [plots.SKY if one else "white" for one in hot], edge=plots.GREY)
         for digit, colour in (("1", plots.INK), ("0", plots.GREY)):
             chosen = [place for place, one in zip(places, hot, strict=True) if one == (digit == "1")]
-            plots.write_letters(axes, chosen, digit * len(chosen), size=7, colour=colour)
-        plots.write_letters(axes, [(-1.2, y) for y in range(len(picked))], characters, size=9 if len(picked) < 9 else 7)
+            lettering.write_letters(axes, chosen, digit * len(chosen), size=7, colour=colour)
+        lettering.write_letters(
+            axes, [(-1.2, y) for y in range(len(picked))], characters, size=9 if len(picked) < 9 else 7
+        )
         tokens = [token.strip("<>") for token in self.vocab.tokens]
         drawn = max(4, len(picked))  # rows of the same height for up to four
         below = len(picked) - 0.5 + 0.11 * drawn
-        plots.write_letters(axes, [(x, below) for x in range(len(tokens))], tokens, size=7)
+        lettering.write_letters(axes, [(x, below) for x in range(len(tokens))], tokens, size=7)
         axes.set_xlim(-1.8, len(tokens) - 0.4)
         axes.set_ylim(1.16 * drawn - 0.5, -0.6)
         axes.axis("off")
@@ -194,7 +198,7 @@ class BatchRibbon(Explorer):
                 axes.vlines(place - 0.5, 2 * line - 0.5, 2 * line + 1.2, color=plots.INK, linewidth=1)
         places = [(i % self.line, 2 * (i // self.line)) for i in range(len(self.text))]
         _squares(axes, places, colours)
-        plots.write_letters(axes, places, self.text)
+        lettering.write_letters(axes, places, self.text)
 
     def _draw_blocks(self, axes, data):
         num_steps = data["num_steps"]
@@ -210,7 +214,7 @@ class BatchRibbon(Explorer):
                 if k and data["continues"][k - 1, i]:
                     _arrow(axes, (left - 1.45, i), (left - 0.55, i))
         _squares(axes, places, colours)
-        plots.write_letters(axes, places, characters)
+        lettering.write_letters(axes, places, characters)
 
     @staticmethod
     def _colour(k, data):
@@ -247,9 +251,9 @@ def unrolled_figure(word="time"):
         _column(axes, x, f"X_{t}", f"H_{t}", f"O_{t}")
         _arrow(axes, (x - 1.5 + 0.36, 1), (x - 0.36, 1))
         axes.text(x - 0.75, 1.12, "$W_{hh}$", ha="center", fontsize=10)
-        axes.text(x, -0.62, f"“{plots.visible(character)}”", ha="center", fontsize=11)
+        axes.text(x, -0.62, f"“{lettering.visible(character)}”", ha="center", fontsize=11)
         following = word[t] if t < len(word) else "?"
-        axes.text(x, 2.42, f"“{plots.visible(following)}”", ha="center", fontsize=11)
+        axes.text(x, 2.42, f"“{lettering.visible(following)}”", ha="center", fontsize=11)
     axes.text(0, -0.62, "reads", ha="center", color=plots.GREY, fontsize=10)
     axes.text(0, 2.42, "predicts", ha="center", color=plots.GREY, fontsize=10)
     axes.set_xlim(-1.05, left + 1.5 * len(word) + 0.7)
