@@ -34,12 +34,10 @@ def rnn_step(X, H, params):
 
 
 def both_ways(step, inputs, states, params):
-    """Scan inputs (T, N, D) each way, outputs side by side (Schuster and Paliwal,
-    1997).
+    """Scan inputs (T, N, D) each way, side by side (Schuster and Paliwal, 1997).
 
-    states, params: of each direction, forward first. Returns outputs (T, N, 2H), at
-    time t a forward half that has read steps 0 to t and a backward half that has read T
-    - 1 to t, and both states after their last step.
+    states, params: of each direction, forward first. Returns outputs (T, N, 2H), at t a
+    half that has read 0 to t and a half that has read T - 1 to t, and both last states.
     """
     ahead, last = scan(step, inputs, states[0], params[0])  # (T, N, H)
     back, first = scan(step, inputs.flip(0), states[1], params[1])  # last step first

@@ -142,9 +142,9 @@ def from_torch(layer, which="l0"):
     """Return one level of an ``nn.LSTM`` or ``nn.GRU`` as our tensors, without
     read-out.
 
-    12 or 10 views or sums of the layer's own, so gradients flow back. Of PyTorch's two
-    biases only the sum matters, save for a GRU's candidate. ``which`` ends their names:
-    ``"l1"``, ``"l0_reverse"``.
+    They are 12 or 10 views or sums, so gradients flow back. Of PyTorch's two biases
+    only the sum matters, save for a GRU's candidate. which: the end of their names,
+    such as ``"l1"`` or ``"l0_reverse"``.
     """
     check_gated(layer)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -291,10 +291,14 @@ def learn(
         clip_gradients(model.parameters(), 1.0)
         optimizer.step()
         if step % 50 == 0 or step == max_steps:
-            with torch.no_grad():
-                inputs, targets = task.draw(500, length, generator)
-                outputs = model(inputs.to(device))
-                right = task.share_right(outputs, targets.to(device))
+            right = _tried(model, task, length, generator, device)
             if right >= task.solved:
                 break
     return {"right": right, "steps": step, "seconds": time.process_time() - started}
+
+
+@torch.no_grad()
+def _tried(model, task, length, generator, device):
+    """Return the share of right answers on 500 fresh sequences."""
+    inputs, targets = task.draw(500, length, generator)
+    return task.share_right(model(inputs.to(device)), targets.to(device))

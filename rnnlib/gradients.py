@@ -18,12 +18,11 @@ def detach(state):
 
 
 def clip_gradients(params, theta):
-    """Scale all gradients so that their norm is at most theta: g <- min(1, theta /
-    ||g||) g.
+    """Scale all gradients so that their norm is at most theta: g <- min(1, theta / |g|)
+    g.
 
-    The norm is that of all gradients laid end to end (Pascanu, Mikolov and Bengio,
-    2013), so the step keeps its direction. Returns the norm before, a tensor without
-    dimensions.
+    The norm is that of all laid end to end (Pascanu, Mikolov and Bengio, 2013), so the
+    step keeps its direction. Returns the norm before, a tensor without dimensions.
     """
     check_positive(theta=theta)
     grads = [p.grad for p in params if p.grad is not None]
@@ -61,13 +60,12 @@ def squared_error(outputs, targets):
 
 @torch.no_grad()
 def bptt(inputs, targets, H, params, loss=cross_entropy):
-    """Return the loss of :func:`rnnlib.scratch.rnn`, its gradients, and that of H (N,
-    H).
+    """Return the loss of :func:`rnnlib.scratch.rnn`, its gradients, that of H (N, H).
 
     D_t = (dO_t W_hq^T + D_{t+1} W_hh^T) * (1 - H_t^2), D_{T+1} = 0, before the tanh;
     every weight gathers what it did at all steps (Werbos, 1990). inputs: (T, N, V);
-    targets, time first, as the loss takes them: ids (T * N,) or real numbers (T * N,
-    Q).
+    targets, time first: ids (T * N,) or real numbers (T * N, Q), as the loss takes
+    them.
     """
     W_xh, W_hh, b_h, W_hq, b_q = params
     states = [H]
@@ -131,12 +129,11 @@ def shift_matrix(num_hiddens, scale, generator=None):
 
 
 def jacobian_products(W_hh, drive, h, activation=tanh_unit):
-    """Run one sequence from h (H,): P_t = P_{t-1} W_hh diag(slope_t); return all P,
-    slopes.
+    """Run one sequence and return P_t = P_{t-1} W_hh diag(slope_t) and the slopes (T,
+    H).
 
-    drive: X_t W_xh + b_h, (T, H); activation: a -> (value, slope). Entry [t, i, j] of
-    the products (T, H, H) is dh_{t+1}[j] / dh_0[i]; the slopes (T, H) are those of
-    every unit.
+    drive: X_t W_xh + b_h, (T, H); h: the first state (H,); activation: a -> (value,
+    slope). Entry [t, i, j] of the products (T, H, H) is dh_{t+1}[j] / dh_0[i].
     """
     P, products, slopes = torch.eye(len(W_hh), dtype=W_hh.dtype), [], []
     for x in drive:  # x: (H,)
@@ -161,12 +158,11 @@ def gradient_by_lag(run, drive):
 
 
 def truncated_gradient(model, X, Y, num_steps):
-    """Read X, Y (N, T) in windows of num_steps: the state is carried, its gradient is
-    not.
+    """Read X, Y (N, T) in windows: the state is carried, its gradient is not.
 
-    Returns the mean loss over all targets (a target of -100 counts for nothing), and
-    its truncated gradient, all parameters laid end to end; T steps or more give the
-    full one.
+    Returns the mean loss over all targets (one of -100 counts for nothing) and its
+    gradient, all parameters laid end to end; ``num_steps`` of T or more give the full
+    one.
     """
     check_sizes(num_steps=num_steps)
     params, state, total = list(model.parameters()), model.begin_state(len(X)), 0.0

@@ -142,12 +142,11 @@ class ManyToOne(nn.Module):
 
 
 class FastRecurrence(torch.autograd.Function):
-    """:func:`rnnlib.scratch.rnn` as one operation, its backward pass written by hand.
+    """The loop of chapter 2 as one operation, its backward pass written by hand.
 
-    The loops hold only the products with W_hh, which must wait for each other. A
-    sigmoid is several times as fast as tanh(z) = 2 sigmoid(2 z) - 1, so they keep S, H
-    = 2 S - 1: 2 (X W_xh + H W_hh + b_h) = 2 (X W_xh + b_h - column sums of W_hh) + 4 S
-    W_hh.
+    The loops hold only the products with W_hh. A sigmoid is several times as fast as
+    tanh(z) = 2 sigmoid(2 z) - 1, so they keep S, H = 2 S - 1: 2 (X W_xh + H W_hh + b_h)
+    = 2 (X W_xh + b_h - column sums of W_hh) + 4 S W_hh.
     """
 
     @staticmethod

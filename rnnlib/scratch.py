@@ -209,12 +209,12 @@ def representable(value, dtype):
 
 @torch.inference_mode()
 def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed=None):
-    """Let a model read a prefix and write on, carrying its state: each token is read
+    """Let a model read a prefix and write on; its state is carried, each token read
     once.
 
     A text gives a text, a list of tokens a list. ``temperature`` and ``top_k`` are
-    those of :func:`next_token_probabilities`; ``seed`` is that of the draws, new each
-    time.
+    those of :func:`next_token_probabilities`; ``seed`` is that of the draws, None a new
+    one.
     """
     check_vocab(model, vocab)
     check_prefix(vocab, prefix)

@@ -28,8 +28,8 @@ from rnnlib.text import Vocab
 # Ids in every vocabulary of reviews: two, or padding would be read as an unknown word.
 UNK, PAD = 0, 1
 
-# A word; a part of a contraction as GloVe's authors cut it (do|n't, it|'s, we|'ll); a run
-# of dots; or another sign.
+# A word; a part of a contraction as GloVe's authors cut it (do|n't, it|'s, we|'ll); a
+# run of dots; or another sign.
 TOKEN = re.compile(
     r"[^\W\d_]+(?=n't)|n't|'(?:s|m|re|ve|ll|d)\b|\w+|\.{2,}|[^\w\s]",
 )
@@ -165,10 +165,9 @@ def hold_out_blocks(reviews, num_valid=1250):
 class BothWays(nn.Module):
     """A recurrent layer in both directions over padded rows, which never reads padding.
 
-    It computes what ``bidirectional=True`` computes on packed rows. Packing takes the
-    slow way through PyTorch on a CPU; here each row's real steps are turned round, the
-    padding stays behind them, and two plain layers take the fast way (chapter 7
-    measures both).
+    It is ``bidirectional=True`` on packed rows. Packing is slow on a CPU; here the real
+    steps of each row are turned round, the padding stays behind them, and two plain
+    layers take the fast way (chapter 7 measures both).
     """
 
     def __init__(self, layer_class, input_size, hidden_size):
@@ -267,10 +266,9 @@ class DropWords(nn.Module):
 class SentimentClassifier(nn.Module):
     """Read a review word by word and answer with one logit: above 0 it is positive.
 
-    embedding: from ids (T, N) to vectors (T, N, D); rnn_layer: a :class:`BothWays`, or
-    a layer of PyTorch, time first; readout: from outputs (T, N, directions * H) and
-    lengths (N,) to a row a review. ``dropout`` acts before the layer and before the
-    answer.
+    embedding: ids (T, N) to vectors (T, N, D); rnn_layer: a :class:`BothWays` or a
+    layer of PyTorch, time first; readout: outputs (T, N, directions * H) and lengths
+    (N,) to a row a review. ``dropout`` acts before the layer and before the answer.
     """
 
     def __init__(self, embedding, rnn_layer, readout=mean_and_max, dropout=0.5):
