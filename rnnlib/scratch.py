@@ -175,9 +175,15 @@ def evaluating(model):
         model.train(was_training)
 
 
+@contextlib.contextmanager
 def single_steps():
     """Switch oneDNN off: it prepares every call, which pays for large batches only."""
-    return torch.backends.mkldnn.flags(enabled=False)
+    was_enabled = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = was_enabled
 
 
 def next_token_probabilities(logits, temperature=1.0, top_k=None):

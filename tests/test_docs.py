@@ -2,6 +2,7 @@
 
 import ast
 import html.parser
+import inspect
 import json
 import math
 import re
@@ -17,6 +18,9 @@ import torch
 import torch.nn.functional as F
 import yaml
 from torch import nn
+
+import rnnlib
+from rnnlib import scratch, text, training
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -103,6 +107,58 @@ def test_citation_agrees_with_the_package():
 def examples(path):
     """Return the Python examples of a guide."""
     return re.findall(r"^```python\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def imported_by(module):
+    """Return the modules of rnnlib that one of them imports when it is loaded."""
+    found = set()
+    for node in ast.parse((ROOT / "rnnlib" / f"{module}.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module == "rnnlib":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rnnlib."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+def test_arrows_of_the_house_are_those_of_today():
+    """The picture in CONTRIBUTING; guards and what draws or loads are left out of it."""
+    picture = re.search(
+        r"## The house\n\n```mermaid\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL
+    )
+    drawn = set(re.findall(r"(\w+) --> (\w+)", picture[1]))
+    rooms = {room for arrow in drawn for room in arrow}
+    assert drawn == {(source, room) for room in rooms for source in imported_by(room) & rooms}
+
+
+def test_the_walk_through_the_house_is_the_one_that_a_program_takes():
+    house = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## The house")[2].partition("\n## ")[0]
+    walk = re.findall(r"`((?:text|scratch|gradients|guards|training)\.\w[\w.]*)`", house.partition("**Where")[2])
+    assert len(walk) >= 25
+    names = {}  # of the code of each function that is named
+    for name in walk:
+        value = rnnlib
+        for part in name.split("."):
+            value = getattr(value, part)
+        names[inspect.unwrap(value).__code__] = name
+    passed = []
+
+    def note(frame, event, argument):
+        if event == "call" and frame.f_code in names:
+            passed.append(names[frame.f_code])
+
+    sys.setprofile(note)
+    try:
+        tokens = text.tokenize(text.clean("The time, the thyme, the time. " * 9))
+        vocab = text.Vocab(tokens)
+        model = scratch.ScratchRNN(len(vocab), 4)
+        batches = text.sequential_batches(vocab[tokens], 2, 5)
+        training.fit(model, batches, epochs=1, report=lambda *_: None)
+        scratch.generate(model, vocab, "the", 2)
+    finally:
+        sys.setprofile(None)
+    steps = iter(passed)
+    for name in walk:
+        assert name in steps, f"{name} is not passed where the walk says so"
 
 
 def test_worked_examples_of_contributing_work():
