@@ -246,13 +246,3 @@ def states_with_lookahead(splitter, ids, future, context=32):
         splitter.layer(packed)[0]
     )  # (W, T, directions * H)
     return outputs[steps - starts, steps]
-
-
-def votes(splitter, states):
-    """Split the logit of a word's end into the forward and the backward vote, (T, 2).
-
-    states: (T, 2H). With half of the bias in each, the sum of the votes is the logit.
-    """
-    halves = states.unflatten(-1, (2, -1))  # (T, 2, H)
-    weights = splitter.readout.weight.reshape(2, -1)  # (2, H)
-    return (halves * weights).sum(-1) + splitter.readout.bias / 2

@@ -2,14 +2,18 @@
 
 import gc
 import itertools
+import re
+from pathlib import Path
 
 import ipywidgets as widgets
 import matplotlib.image
+import nbformat
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from test_explore_sentiment import VOCAB, WordCounter
 
 from rnnlib import explore, plots
 
@@ -88,6 +92,67 @@ def test_figure_is_pure(explorers, name):
 def test_unknown_value_is_named(explorers):
     with pytest.raises(ValueError, match="'ρ' is not a control of TemperatureDesk: it has temperature, top_k, seed"):
         explorers["TemperatureDesk"].figure(ρ=1)
+
+
+# What the chapters store
+
+
+CHAPTERS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def wording(sentence):
+    """Return the clauses of a finding with their numbers, quotations and kinds of layers left out."""
+    sentence = re.sub(r"“[^”]*”", "“”", " ".join(sentence.split()))
+    sentence = re.sub(r"\bnn\.\w+|\bRNN\b|\bGRU\b|\bLSTM\b", "LAYER", sentence)
+    sentence = re.sub(r"[+-]?\d[\d,]*(\.\d+)?(e[+-]?\d+)?[kM]?", "0", sentence)
+    return set(re.split(r"[;.] ?", sentence))
+
+
+def stored_findings(path):
+    """Yield the title of each explorer that a chapter shows, and the finding stored with it."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        texts = [output.get("data", {}).get("text/plain", "") for output in cell.get("outputs", [])]
+        titles = [text.partition(". Predict first: ")[0] for text in texts if ". Predict first: " in text]
+        findings = [text.removeprefix("Seen: ") for text in texts if text.startswith("Seen: ")]
+        yield from zip(titles, findings, strict=True)
+
+
+def said_today(explorer):
+    """Return the clauses that an explorer says over all presets and the ends and middles of all its controls."""
+    controls = {name: [control.value, *extremes(control)] for name, control in explorer.controls.items()}
+    settings = [dict(zip(controls, values, strict=True)) for values in itertools.product(*controls.values())]
+    said = set()
+    for values in [*explorer.presets.values(), *settings[:400]]:
+        try:
+            said |= wording(explorer.readout(**values))
+        except ValueError:  # a setting that this small instance can't show
+            continue
+    return said
+
+
+def more_of(name):
+    """Return further instances of an explorer, where what it says depends on what a network has learned."""
+    if name == "RunningVerdict":
+        verdict = explore.RunningVerdict(WordCounter(), VOCAB)
+        verdict.controls["review"].value = "good but bad good"
+        return [verdict]
+    if name == "ThresholdDesk":
+        return [explore.ThresholdDesk(torch.tensor([3.0, -1.0, 2.0, -2.0]), [0, 1, 1, 0], ["a", "b", "c", "d"])]
+    return []
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_stored_findings_are_worded_as_today(path, explorers):
+    by_title = {explorer.title: (name, explorer) for name, explorer in explorers.items()}
+    for title, finding in stored_findings(path):
+        name, explorer = by_title[title]
+        said = set().union(*map(said_today, [explorer, *more_of(name)]))
+        assert wording(finding) <= said, f"{name} says no longer: {wording(finding) - said}; run this chapter anew"
+
+
+def test_wording_sees_a_word_and_no_number():
+    assert wording("n = 5: the “a” costs 2.45 bits.") == wording("n = 12: the “b” costs 0.1 bits.")
+    assert wording("the lowest of all.") != wording("the last of all.")
 
 
 class Page:

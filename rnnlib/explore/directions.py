@@ -257,6 +257,16 @@ class WhoSeesWhat(Explorer):
         )
 
 
+def votes(splitter, states):
+    """Split the logit of a word's end into the forward and the backward vote, (T, 2).
+
+    states: (T, 2H). With half of the bias in each, the sum of the votes is the logit.
+    """
+    halves = states.unflatten(-1, (2, -1))  # (T, 2, H)
+    weights = splitter.readout.weight.reshape(2, -1)  # (2, H)
+    return (halves * weights).sum(-1) + splitter.readout.bias / 2
+
+
 class WordEnds(Explorer):
     """How much of the future must one see to know where a word ends? Type a text; its spaces are taken away.
 
@@ -332,7 +342,7 @@ class WordEnds(Explorer):
             "letters": letters,
             "ends": ends,
             "guesses": guesses,
-            "votes": directions.votes(self.splitters["both"], states["both"]).cpu().numpy(),  # (T, 2)
+            "votes": votes(self.splitters["both"], states["both"]).cpu().numpy(),  # (T, 2)
             "future": future,
             "found": {name: directions.words_found(guess, ends) for name, guess in guesses.items()},
         }
