@@ -10,14 +10,12 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnlib.gradients import clip_gradients
-from rnnlib.guards import (
+from rnnlib.guards import check_lengths, check_reader, check_sizes
+from rnnlib.guards.reviews import (
     check_blocks,
     check_labelled,
     check_labels,
-    check_lengths,
-    check_reader,
     check_rows,
-    check_sizes,
     check_texts,
     check_vocab_size,
 )

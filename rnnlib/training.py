@@ -9,17 +9,8 @@ import time
 import torch
 import torch.nn.functional as F
 
-from rnnlib.guards import (
-    Diverged,
-    check_batches,
-    check_counted,
-    check_optimizer,
-    check_positive,
-    check_rate,
-    check_repeatable,
-    check_scheduler,
-    check_sizes,
-)
+from rnnlib.guards import Diverged, check_counted, check_positive, check_sizes
+from rnnlib.guards.fits import check_batches, check_optimizer, check_rate, check_repeatable, check_scheduler
 from rnnlib.scratch import perplexity, safe_exp, total, train_epoch
 from rnnlib.sentiment import accuracy, score_reviews, train_steps
 

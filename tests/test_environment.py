@@ -202,6 +202,20 @@ def test_training_loads_no_figures_and_setup_no_pyplot():
     assert not loaded & {"ipywidgets", "pooch", "matplotlib.pyplot"}
 
 
+def test_the_first_minibatch_needs_little():
+    loaded = modules_after(
+        "import rnnlib\n"
+        "vocab = rnnlib.text.Vocab('the time traveller')\n"
+        "next(iter(rnnlib.text.sequential_batches(vocab[list('the time traveller')], 2, 3)))\n"
+    )
+    assert {name for name in loaded if name.startswith("rnnlib.")} == {
+        "rnnlib.environment",
+        "rnnlib.guards",
+        "rnnlib.text",
+    }
+    assert not loaded & {"matplotlib", "sklearn", "pandas", "scipy", "pooch", "IPython"}
+
+
 def test_submodules_are_attributes():
     for name in rnnlib.__all__:
         value = getattr(rnnlib, name)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
-from rnnlib.guards.numbers import is_positive
+from rnnlib.guards import is_positive
 
 
 def check_batches(batches):

@@ -5,7 +5,7 @@ import reprlib
 import numpy as np
 import torch
 
-from rnnlib.guards.numbers import is_whole
+from rnnlib.guards import is_whole
 
 
 def check_texts(texts):
