@@ -37,6 +37,12 @@ REFUSED = {  # what is tried: what the error says
     "layer.eval()(X)[0].sum().backward()": "only be called in training mode",
     "first = torch.autograd.grad(layer.train()(X)[0].pow(2).sum(), layer.weight_hh_l0, create_graph=True)[0]\n"
     "first.sum().backward()": "once_differentiable",
+    # wrong ids and targets are told at the door, before they are on the device
+    "from rnnlib import scratch, text, training\n"
+    "model, X = scratch.ScratchRNN(5, 6, device), torch.tensor([[1, 2, 9]])\n"
+    "training.fit(model, [(X, X % 5)], 1)": "^id 9 is outside 0 to 4: was the text coded with another vocabulary",
+    "scratch.perplexity(model, [(X % 5, X)])": "^target 9 is outside 0 to 4",
+    "scratch.generate(model, text.Vocab('abcd'), 'xyz', 3)": "tokens that the model has never seen",
 }
 
 DONE = {  # what is tried: what comes out
@@ -46,22 +52,22 @@ DONE = {  # what is tried: what comes out
     "torch.arange(3, device=device).tolist(), torch.tensor([7], device=device).tolist()": "([0, 1, 2], [7])",
     "torch.manual_seed(3).initial_seed() and torch.equal(torch.randn(3), torch.randn(3, device=device).cpu())": "False",
     "float((layer(X)[0].cpu() - nn.LSTM.forward(layer.cpu(), X.cpu())[0]).abs().max()) < 1e-3": "True",
-    # the lengths of a batch come to the model's device, too
-    "from rnnlib import models, sentiment\n"
+    # the lengths of a batch stay on the CPU, where packing wants them, and a model takes them over
+    "from rnnlib import sentiment\n"
     "class Mean(nn.Module):\n"
     "    def __init__(self):\n"
     "        super().__init__()\n"
     "        self.table = nn.Embedding(5, 1)\n"
     "    def forward(self, ids, lengths):\n"
-    "        return models.mean_state(self.table(ids.T), lengths)[:, 0]\n"
+    "        return sentiment.mean_state(self.table(ids.T), lengths.to(ids.device))[:, 0]\n"
     "sentiment.score_reviews(Mean().to(device), [torch.tensor([1, 2]), torch.tensor([3])]).shape": "torch.Size([2])",
     # a network of the book trains to the numbers that it has on the CPU
-    "from rnnlib import scratch, text, training\n"
+    "from rnnlib import scratch, text\n"
     "here = scratch.ScratchRNN(5, 6, device)\n"
     "there = scratch.ScratchRNN(5, 6)\n"
     "there.load_state_dict({name: p.cpu() for name, p in here.state_dict().items()})\n"
     "batches = text.sequential_batches(torch.arange(200) ** 2 % 5, 4, 7, offset=0)\n"
-    "losses = [training.train_epoch(m, batches, torch.optim.SGD(m.parameters(), lr=0.5))[0] for m in (here, there)]\n"
+    "losses = [scratch.train_epoch(m, batches, torch.optim.SGD(m.parameters(), lr=0.5))[0] for m in (here, there)]\n"
     "abs(losses[0] - losses[1]) < 1e-4, here.params[0].device.type": "(True, 'pretend')",
 }
 
