@@ -126,7 +126,7 @@ def test_traced_program_is_the_model(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_compiled_program_is_the_model_without_a_break(name, monkeypatch):
-    """What is built on nn.RNN, nn.LSTM or nn.GRU needs the switch; without it PyTorch leaves those layers uncompiled."""
+    """What is built on nn.RNN, nn.LSTM or nn.GRU needs the switch; without it PyTorch leaves those layers alone."""
     monkeypatch.setattr(torch._dynamo.config, "allow_rnn", True, raising=False)
     torch._dynamo.reset()
     model, ids = made(name)
