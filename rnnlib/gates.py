@@ -256,15 +256,7 @@ CELLS = {
 
 
 def learn(
-    cell,
-    task,
-    length,
-    seed,
-    max_steps=1000,
-    lr=0.01,
-    num_hiddens=32,
-    batch_size=64,
-    device=None,
+    cell, task, length, seed, max_steps=1000, lr=0.01, num_hiddens=32, device=None
 ):
     """Train a cell of ``CELLS`` on a task of ``TASKS`` until solved, or ``max_steps``.
 
@@ -284,7 +276,7 @@ def learn(
     generator = torch.Generator().manual_seed(seed)
     started, right = time.process_time(), 0.0
     for step in range(1, max_steps + 1):
-        inputs, targets = task.draw(batch_size, length, generator)
+        inputs, targets = task.draw(64, length, generator)
         loss = task.loss(model(inputs.to(device)), targets.to(device))
         optimizer.zero_grad()
         loss.backward()

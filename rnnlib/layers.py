@@ -155,8 +155,7 @@ class FastRecurrence(torch.autograd.Function):
         state."""
         states = H.new_empty(len(ids) + 1, *H.shape)  # (T + 1, N, H)
         states[0], inputs = (1 + H) / 2, states[1:].flatten(0, 1)  # (N, H), (T * N, H)
-        rows = 2 * (W_xh + b_h - W_hh.sum(0))  # (V, H)
-        inputs.copy_(rows.index_select(0, ids.flatten()))
+        inputs.copy_((2 * (W_xh + b_h - W_hh.sum(0)))[ids.flatten()])
         for t in range(len(ids)):  # (N, H) each: sigmoids S
             states[t + 1].addmm_(states[t], W_hh, alpha=4).sigmoid_()
         states.mul_(2).sub_(1)  # H = 2 S - 1

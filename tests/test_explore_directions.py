@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rnnlib import directions, explore, text
-from rnnlib.explore.directions import two_readers
+from rnnlib.explore.directions import two_readers, votes
 
 VOCAB = text.Vocab("the time traveller abcdfghijkmnopqsuwxyz ")
 
@@ -137,7 +137,7 @@ def test_word_ends_looks_ahead_as_far_as_it_says(ends):
     ids = torch.tensor(ends.vocab[list("thetimetraveller")])
     for future, votes in ((3, short), (60, far)):
         states = directions.states_with_lookahead(both, ids, future, context=60)
-        assert votes == pytest.approx(directions.votes(both, states).detach().numpy())
+        assert votes == pytest.approx(votes(both, states).detach().numpy())
     assert np.allclose(short[:, 0], far[:, 0], atol=1e-6)
     assert not np.allclose(short[:-4, 1], far[:-4, 1])
     assert np.allclose(short[-4:, 1], far[-4:, 1], atol=1e-6)
