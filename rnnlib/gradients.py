@@ -18,8 +18,7 @@ def detach(state):
 
 
 def clip_gradients(params, theta):
-    """Scale all gradients so that their norm is at most theta: g <- min(1, theta / norm)
-    g.
+    """Scale all gradients by min(1, theta / norm), so that their norm is at most theta.
 
     The norm is that of all laid end to end (Pascanu, Mikolov and Bengio, 2013), so the
     step keeps its direction. Returns the norm before, a tensor without dimensions.

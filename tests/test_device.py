@@ -39,10 +39,10 @@ REFUSED = {  # what is tried: what the error says
     "first.sum().backward()": "once_differentiable",
     # wrong ids and targets are told at the door, before they are on the device
     "from rnnlib import scratch, text, training\n"
-    "model, X = scratch.ScratchRNN(5, 6, device), torch.tensor([[1, 2, 9]])\n"
-    "training.fit(model, [(X, X % 5)], 1)": "^id 9 is outside 0 to 4: was the text coded with another vocabulary",
-    "scratch.perplexity(model, [(X % 5, X)])": "^target 9 is outside 0 to 4",
-    "scratch.generate(model, text.Vocab('abcd'), 'xyz', 3)": "tokens that the model has never seen",
+    "reader, W = scratch.ScratchRNN(5, 6, device), torch.tensor([[1, 2, 9]])\n"
+    "training.fit(reader, [(W, W % 5)], 1)": "^id 9 is outside 0 to 4: was the text coded with another vocabulary",
+    "scratch.perplexity(reader, [(W % 5, W)])": "^target 9 is outside 0 to 4",
+    "scratch.generate(reader, text.Vocab('abcd'), 'xyz', 3)": "tokens that the model has never seen",
 }
 
 DONE = {  # what is tried: what comes out

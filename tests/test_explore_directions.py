@@ -135,9 +135,9 @@ def test_word_ends_looks_ahead_as_far_as_it_says(ends):
     short, far = (ends.measure("the time traveller", future)["votes"] for future in (3, 60))
     both = ends.splitters["both"]
     ids = torch.tensor(ends.vocab[list("thetimetraveller")])
-    for future, votes in ((3, short), (60, far)):
+    for future, shown in ((3, short), (60, far)):
         states = directions.states_with_lookahead(both, ids, future, context=60)
-        assert votes == pytest.approx(votes(both, states).detach().numpy())
+        assert shown == pytest.approx(votes(both, states).detach().numpy())
     assert np.allclose(short[:, 0], far[:, 0], atol=1e-6)
     assert not np.allclose(short[:-4, 1], far[:-4, 1])
     assert np.allclose(short[-4:, 1], far[-4:, 1], atol=1e-6)
