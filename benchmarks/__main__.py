@@ -8,7 +8,7 @@
 
 Rivals take turns within a measurement; the median of their turns counts, with the fastest and slowest beside it. Times
 are CPU seconds, so that other work on the machine disturbs them less, and real ones on a GPU. Results go to
-benchmarks/results as JSON and as a Markdown table. A ratio travels between machines, a number of seconds does not.
+rnnlib/results as JSON and as a Markdown table. A ratio travels between machines, a number of seconds does not.
 """
 
 import argparse
@@ -17,11 +17,17 @@ import sys
 import torch
 
 import rnnlib
-from benchmarks import compare, picture, record, training, using
+from benchmarks import compare, picture, record, shipping, training, using
 
 SHORT = (training.speed, training.recipes, using.writing, using.gradient_flow, using.explorers, using.imports)
 LONG = (training.scaling, training.threads, using.imdb_pace, using.chapters)
-TOPICS = {topic.__name__: topic for topic in (*SHORT, *LONG)}
+SHIPPING = (
+    shipping.shipping_step,
+    shipping.shipping_sequence,
+    shipping.shipping_streams,
+    shipping.shipping_context,
+)
+TOPICS = {topic.__name__: topic for topic in (*SHORT, *LONG, *SHIPPING)}
 
 
 def main():

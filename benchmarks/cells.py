@@ -4,7 +4,7 @@
 
 Every network has about 300,000 parameters and trains for 60 CPU seconds on one thread, with two seeds. Then the cells
 with one layer once more, with equal passes over the text in place of equal time, and without dropout. Chapter 5 shows
-the table; every run is written to benchmarks/results/cells.json.
+the table; every run is written to rnnlib/results/cells.json.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Chapter 7's runs on the 50,000 reviews, each recorded in benchmarks/results/imdb.json.
+"""Chapter 7's runs on the 50,000 reviews, each recorded in rnnlib/results/imdb.json.
 
     python -m benchmarks.imdb                  all of them, about two hours on one thread
     python -m benchmarks.imdb recipe padding   some of them; the rows of the others stay as they are

@@ -2,12 +2,12 @@
 
     python -m benchmarks.memory
 
-Chapter 5 shows the curves; every run is written to benchmarks/results/memory.json.
+Chapter 5 shows the curves; every run is written to rnnlib/results/memory.json.
 """
 
 import rnnlib
 from benchmarks import record
-from rnnlib import gates
+from rnnlib import tasks
 
 LENGTHS = {"remember the first symbol": (5, 10, 20, 40, 80), "add the two marked numbers": (10, 20, 40, 80)}
 RATES, SEEDS = (0.003, 0.01), range(5)
@@ -18,10 +18,10 @@ def main():
     rows = []
     for task, lengths in LENGTHS.items():
         for length in lengths:
-            for cell in gates.CELLS:
+            for cell in tasks.CELLS:
                 for lr in RATES:
                     for seed in SEEDS:
-                        run = gates.learn(cell, task, length, seed, lr=lr)
+                        run = tasks.learn(cell, task, length, seed, lr=lr)
                         setting = {"task": task, "length": length, "cell": cell, "lr": lr, "seed": seed}
                         rows.append(setting | {name: round(value, 3) for name, value in run.items()})
                     print(

@@ -1,4 +1,4 @@
-"""Draw the recorded results beside d2l's: `python -m benchmarks picture` writes benchmarks/results/overview.png."""
+"""Draw the recorded results beside d2l's: `python -m benchmarks picture` writes rnnlib/results/overview.png."""
 
 import json
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(__file__).resolve().parent.parent / "rnnlib" / "results"  # where chapters read them too
 
 
 def machine():
@@ -27,7 +27,7 @@ def machine():
 
 
 def write(name, rows, title=None, command=None):
-    """Write rows to benchmarks/results/NAME.json, one line a row, so that a difference can be read.
+    """Write rows to rnnlib/results/NAME.json, one line a row, so that a difference can be read.
 
     Args:
         name: of the file.
