@@ -1,0 +1,240 @@
+"""Recipes that suit a state: short rows, dropout, a memory that acts (chapter 11)."""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrize
+
+from rnnlib.guards import check_sizes
+from rnnlib.guards.recipes import check_share, check_start, check_weights
+
+
+def parity(batch_size, length, generator):
+    """Draw rows of random bits (N, T, 1); the answer (N,) is 1 for oddly many ones."""
+    check_sizes(batch_size=batch_size, length=length)
+    bits = torch.randint(2, (batch_size, length), generator=generator)  # (N, T)
+    return bits[..., None].float(), bits.sum(1) % 2
+
+
+def grown(length, right, goal):
+    """Return the length of the next rows: half as long again, once 97 % were right."""
+    return min(goal, length + (length + 1) // 2) if right >= 0.97 else length
+
+
+def parity_steps(model, start, goal=32, seed=0, batch_size=64, lr=5e-3):
+    """Train on parity for ever; yield (length, share right) of each minibatch."""
+    check_sizes(start=start, goal=goal)
+    check_start(start, goal)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr)
+    device, length = next(model.parameters()).device, start
+    while True:
+        bits, odd = (part.to(device) for part in parity(batch_size, length, generator))
+        logits = model(bits)  # (N, 2)
+        optimizer.zero_grad()
+        F.cross_entropy(logits, odd).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        right = float((logits.argmax(1) == odd).float().mean())
+        yield length, right
+        length = grown(length, right, goal)
+
+
+def learn_parity(model, start, goal=32, seed=0, max_steps=600):
+    """Train until the goal's length is 97 % right; return all (length, share right)."""
+    check_sizes(max_steps=max_steps)
+    history = []
+    steps = itertools.islice(parity_steps(model, start, goal, seed), max_steps)
+    for length, right in steps:
+        history.append((length, right))
+        if length == goal and right >= 0.97:
+            break
+    return history
+
+
+@torch.no_grad()
+def parity_right(model, length, num_rows=1000):
+    """Return the share of right answers on fresh rows."""
+    bits, odd = parity(num_rows, length, torch.Generator().manual_seed(12345))
+    device = next(model.parameters()).device
+    return float((model(bits.to(device)).argmax(1).cpu() == odd).float().mean())
+
+
+class LockedDropout(nn.Module):
+    """Drop the same units at all steps of a row (Gal and Ghahramani, 2016)."""
+
+    def __init__(self, p):
+        super().__init__()
+        check_share(p)
+        self.p = p
+
+    def forward(self, inputs):
+        """Return inputs (T, N, D) with units dropped and the others scaled up."""
+        if not self.training:
+            return inputs
+        mask = torch.bernoulli(torch.full_like(inputs[:1], 1 - self.p))  # (1, N, D)
+        return inputs * mask / (1 - self.p)
+
+
+def drop_weights(rnn_layer, p):
+    """Drop each number of W_hh with probability p, drawn anew (Merity et al., 2018)."""
+    check_share(p)
+    check_weights(rnn_layer)
+    for name, _ in list(rnn_layer.named_parameters()):
+        if name.startswith("weight_hh"):
+            parametrize.register_parametrization(rnn_layer, name, nn.Dropout(p))
+    return rnn_layer
+
+
+class TMaze:
+    """N corridors at once: a sign at the start says where to turn (Bakker, 2002).
+
+    Actions: 0 ahead, 1 up, 2 down. Rewards: 1 turned right, -1 wrong, -0.05 a bump.
+    """
+
+    def __init__(self, num_mazes, length, generator):
+        check_sizes(num_mazes=num_mazes, length=length)
+        self.length = length
+        # 1 says up, 2 says down, as the actions do.
+        self.sign = torch.randint(1, 3, (num_mazes,), generator=generator)
+        self.place = torch.zeros_like(self.sign)
+        self.done = torch.zeros(num_mazes, dtype=torch.bool)
+
+    def observe(self):
+        """Return what is seen, one-hot (N, 4): sign up or down, corridor, junction."""
+        junction = 3 - (self.place < self.length).long()  # 3, and 2 in the corridor
+        seen = torch.where(self.place == 0, self.sign - 1, junction)
+        return F.one_hot(seen, 4).float()
+
+    def act(self, action):
+        """Move by the actions (N,); return the rewards (N,), 0 where all is done."""
+        at_end, ahead = self.place == self.length, action == 0
+        turned = at_end & ~ahead & ~self.done
+        bumped = (at_end == ahead) & ~self.done
+        right = (action == self.sign).float()
+        self.place = self.place + (ahead & ~at_end)
+        self.done = self.done | turned
+        return turned * (2 * right - 1) - 0.05 * bumped
+
+
+class Policy(nn.Module):
+    """A network that acts on what it sees (N, 4) and on its state (N, H)."""
+
+    def __init__(self, num_hiddens=32):
+        super().__init__()
+        check_sizes(num_hiddens=num_hiddens)
+        self.num_hiddens = num_hiddens
+        self.cell = nn.GRUCell(4, num_hiddens)
+        self.scores = nn.Linear(num_hiddens, 3)
+        self.value = nn.Linear(num_hiddens, 1)
+
+    def begin_state(self, batch_size):
+        """Return zeros (N, H)."""
+        return self.scores.weight.new_zeros(batch_size, self.num_hiddens)
+
+    def forward(self, seen, state):
+        """Return scores (N, 3), a forecast of the return (N,), the new state (N, H)."""
+        state = self.cell(seen, state)
+        return self.scores(state), self.value(state).squeeze(1), state
+
+
+class Forgetful(Policy):
+    """The same network, which wakes up afresh at every step."""
+
+    def forward(self, seen, state):
+        """Act on what is seen alone."""
+        return super().forward(seen, torch.zeros_like(state))
+
+
+def play(policy, maze, max_steps, generator):
+    """Act; return log p of the actions, entropy, forecast, reward, alive: (T, N)."""
+    check_sizes(max_steps=max_steps)
+    state, steps = policy.begin_state(len(maze.sign)), []
+    while len(steps) < max_steps and not maze.done.all():
+        alive = ~maze.done
+        scores, value, state = policy(maze.observe(), state)
+        log_p = torch.log_softmax(scores, dim=1)  # (N, 3)
+        p = log_p.detach().exp()
+        action = torch.multinomial(p, 1, generator=generator)  # (N, 1)
+        reward = maze.act(action.squeeze(1))
+        entropy = -(log_p.exp() * log_p).sum(1)
+        log_p = log_p.gather(1, action).squeeze(1)  # (N,)
+        steps.append((log_p, entropy, value, reward, alive))
+    return [torch.stack(column) for column in zip(*steps, strict=True)]
+
+
+def discounted_returns(rewards, gamma=0.99):
+    """Return the worth of each step (T, N): its reward and all later, discounted."""
+    worth, backwards = torch.zeros_like(rewards[0]), []
+    for reward in reversed(rewards.unbind()):
+        worth = reward + gamma * worth  # (N,)
+        backwards.append(worth)
+    return torch.stack(backwards[::-1])
+
+
+def policy_loss(log_p, entropy, value, rewards, alive):
+    """Return a loss that makes likelier what beat the forecast (Williams, 1992)."""
+    worth = discounted_returns(rewards)
+    surprise = worth - value.detach()  # (T, N)
+    actor = -log_p * surprise - 0.01 * entropy
+    critic = (value - worth) ** 2
+    return ((actor + 0.5 * critic) * alive).sum() / alive.sum()
+
+
+def maze_steps(policy, grow, start=10, seed=0, num_mazes=64, lr=5e-3):
+    """Train in mazes for ever, of lengths that grow; yield (length, share right)."""
+    check_sizes(start=start, num_mazes=num_mazes)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(policy.parameters(), lr)
+    length = start
+    while True:
+        maze = TMaze(num_mazes, length, generator)
+        episode = play(policy, maze, 2 * length + 5, generator)
+        optimizer.zero_grad()
+        policy_loss(*episode).backward()
+        nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        right = float((episode[3] == 1).any(0).float().mean())
+        yield length, right
+        length = grow(length, right)
+
+
+class WaveForecaster(nn.Module):
+    """Forecast each next value of a wave from true values or its own forecasts."""
+
+    def __init__(self, num_hiddens=48):
+        super().__init__()
+        check_sizes(num_hiddens=num_hiddens)
+        self.cell, self.read_out = nn.GRUCell(1, num_hiddens), nn.Linear(num_hiddens, 1)
+
+    def forward(self, wave, num_read, share_true, generator=None):
+        """Return a forecast of what follows each step of a wave (T, N, 1).
+
+        The first ``num_read`` values that it reads are true, of the others a share.
+        """
+        state = self.read_out.weight.new_zeros(wave.shape[1], self.cell.hidden_size)
+        forecast, forecasts = wave[0], []
+        for t, value in enumerate(wave.unbind()):  # (N, 1)
+            if t >= num_read:
+                true = torch.rand(value.shape, generator=generator).to(value.device)
+                value = torch.where(true < share_true, value, forecast)
+            state = self.cell(value, state)
+            forecast = self.read_out(state)
+            forecasts.append(forecast)
+        return torch.stack(forecasts)
+
+
+def two_waves(num_rows, length, generator, noise=0.1):
+    """Draw sums of two sines (T, N, 1): as they are, and as seen through noise."""
+    check_sizes(num_rows=num_rows, length=length)
+    t = torch.arange(length)[:, None]  # (T, 1)
+    clean = torch.zeros(length, num_rows)
+    for slow, fast in ((10, 20), (20, 40)):  # steps in a period
+        period = slow + (fast - slow) * torch.rand(num_rows, generator=generator)
+        start = 2 * torch.pi * torch.rand(num_rows, generator=generator)
+        size = 0.5 + 0.5 * torch.rand(num_rows, generator=generator)
+        clean = clean + size * torch.sin(2 * torch.pi * t / period + start)
+    seen = clean + noise * torch.randn(clean.shape, generator=generator)
+    return clean[..., None], seen[..., None]

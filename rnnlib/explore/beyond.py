@@ -1,0 +1,364 @@
+"""Explorers and drawings of chapter 11: rows that grow, a maze, a recurrence, masks, a scan, and who looks where."""
+
+import itertools
+import math
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from torch import nn
+
+from rnnlib import beyond, plots, recurrences
+from rnnlib.explore.frame import Explorer
+from rnnlib.layers import ManyToOne
+
+ARROW = {"arrowstyle": "-|>", "mutation_scale": 13, "shrinkA": 0, "shrinkB": 0}
+
+
+def parity_machine():
+    """Return the Figure of the machine that solves parity: two states, and a one goes from each to the other."""
+    fig, axes = plots.new_figure(height=1.9)
+    for x, name in ((0, "even\nso far"), (3, "odd\nso far")):
+        axes.scatter([x], [0], s=3300, facecolor="white", edgecolor=plots.BLUE, linewidth=2)
+        axes.text(x, 0, name, ha="center", va="center")
+    for start, end, bend, height in ((0.42, 2.58, -0.35, 0.62), (2.58, 0.42, -0.35, -0.62)):
+        style = ARROW | {"color": plots.INK, "connectionstyle": f"arc3,rad={bend}"}
+        axes.annotate("", (end, np.sign(height) * 0.25), (start, np.sign(height) * 0.25), arrowprops=style)
+        axes.text(1.5, height * 1.5, "reads 1", ha="center", va="center")
+    for x, side in ((0, -1), (3, 1)):
+        style = ARROW | {"color": plots.GREY, "connectionstyle": f"arc3,rad={-2.2 * side}"}
+        axes.annotate("", (x + side * 0.38, -0.25), (x + side * 0.38, 0.25), arrowprops=style)
+        axes.text(x + side * 1.25, 0, "reads 0", ha="center", va="center", color=plots.GREY)
+    axes.set_xlim(-1.8, 4.8)
+    axes.set_ylim(-1.15, 1.15)
+    axes.axis("off")
+    return fig
+
+
+def dropout_masks(num_units=10, num_steps=16, p=0.4, seed=0):
+    """Return the Figure of what is dropped (dark): units at random, the same units, or entries of W_hh."""
+    generator = torch.Generator().manual_seed(seed)
+    plain = torch.rand(num_units, num_steps, generator=generator) < p
+    locked = (torch.rand(num_units, 1, generator=generator) < p).expand(-1, num_steps)
+    weights = torch.rand(num_units, num_units, generator=generator) < p
+    fig, panels = plots.new_figure(height=2.5, columns=3, width_ratios=[num_steps, num_steps, num_units])
+    names = ("plain: a mask for each step", "locked: one mask for all", r"weight drop: $W_{hh}$")
+    for axes, mask, name in zip(panels, (plain, locked, weights), names, strict=True):
+        axes.pcolormesh(~mask.flip(0).numpy(), cmap="gray", edgecolors=plots.GREY, linewidth=0.4, vmin=-0.3, vmax=1)
+        axes.set(xticks=[], yticks=[], title=name, aspect="equal")
+        axes.set_xlabel("to unit" if name.startswith("weight") else "time step")
+    panels[0].set_ylabel("unit")
+    panels[2].set_ylabel("from unit")
+    return fig
+
+
+def scan_rounds(num_steps=8):
+    """Return the Figure of a doubling scan: in each round every stretch is joined with the one before it."""
+    fig, axes = plots.new_figure(height=2.9)
+    rounds = math.ceil(math.log2(num_steps))
+    for level in range(rounds + 1):
+        reach = 2**level
+        for t in range(num_steps):
+            first = max(0, t - reach + 1)
+            label = str(t) if first == t else f"{first}–{t}"
+            face = plots.SKY if first == 0 else "white"
+            box = {"boxstyle": "round,pad=0.3", "facecolor": face, "edgecolor": plots.GREY}
+            axes.text(t, -level, label, ha="center", va="center", fontsize=10, bbox=box)
+            if level < rounds:
+                starts = [t - reach, t] if t >= reach else [t]
+                for start in starts:
+                    colour = plots.ORANGE if start < t else plots.GREY
+                    end = (t - 0.08 if start < t else t, -level - 0.76)
+                    axes.annotate("", end, (start, -level - 0.24), arrowprops=ARROW | {"color": colour})
+        axes.text(-0.8, -level, "steps" if level == 0 else f"round {level}", ha="right", va="center")
+    axes.set_xlim(-1.9, num_steps - 0.4)
+    axes.set_ylim(-rounds - 0.4, 0.4)
+    axes.axis("off")
+    return fig
+
+
+def looks(num_steps=24):
+    """Return the Figure of who looks where: weights by the step that looks and the step that is looked at."""
+    t = torch.arange(num_steps)
+    age = t[:, None] - t
+    generator = torch.Generator().manual_seed(3)
+    k = torch.randn(num_steps, 1, 1, generator=generator)
+    values = torch.eye(num_steps)[:, None]  # (T, 1, T): which step a weight falls on
+    keys = k.expand(-1, 1, num_steps)
+    fig, panels = plots.new_figure(height=2.7, columns=3, sharey=True)
+    weights = [recurrences.wkv_parallel(keys, values, torch.tensor(w), torch.tensor(0.0))[:, 0] for w in (0.02, 0.5)]
+    scores = torch.randn(num_steps, num_steps, generator=generator)
+    weights.append(scores.masked_fill((age < 0) | (age >= 6), -torch.inf).softmax(1))
+    names = ("RWKV-like, slow decay", "RWKV-like, fast decay", "local attention, 6 steps")
+    for axes, weight, name in zip(panels, weights, names, strict=True):
+        axes.imshow(weight.numpy(), cmap="cividis", vmin=0, vmax=0.5, aspect="auto")
+        axes.set(title=name, xlabel="looks at step")
+    panels[0].set_ylabel("step")
+    return fig
+
+
+def far_wall(length):
+    """Return where the wall behind the junction is drawn: far enough for a number before it."""
+    return length - 0.5 + max(1.0, length / 12)
+
+
+def draw_maze(axes, length, sign, place=None):
+    """Draw a T-maze of a length: the sign (1 up, 2 down) at its start, and who walks there as a dot."""
+    wall, far = {"color": plots.INK, "linewidth": 2}, far_wall(length)
+    middle = (length - 0.5 + far) / 2
+    for side in (-1, 1):
+        axes.plot([-0.5, length - 0.5], [side * 0.5] * 2, **wall)
+        axes.plot([length - 0.5] * 2, [side * 0.5, side * 1.6], **wall)
+        goal = (side == 1) == (sign == 1)
+        axes.text(middle, side * 1.3, "+1" if goal else "−1", ha="center", va="center", fontsize=11)
+    axes.plot([far] * 2, [-1.6, 1.6], **wall)
+    axes.plot([-0.5] * 2, [-0.5, 0.5], **wall)
+    arrow = ARROW | {"color": plots.ORANGE, "linewidth": 2}
+    axes.annotate("", (0, 0.42 if sign == 1 else -0.42), (0, 0), arrowprops=arrow)
+    if place is not None:
+        axes.plot([place if place < length else middle], [0], "o", color=plots.BLUE, markersize=9)
+    axes.set_xlim(-1, far + 0.5)
+    axes.set_ylim(-1.9, 1.9)
+    axes.axis("off")
+
+
+def maze_picture(length=10):
+    """Return the Figure of both mazes: they differ at the first step alone."""
+    fig, panels = plots.new_figure(height=2.6, rows=2)
+    for axes, sign, name in zip(panels, (1, 2), ("sign up", "sign down"), strict=True):
+        draw_maze(axes, length, sign, place=1)
+        axes.set_title(name)
+    return fig
+
+
+class StartLength(Explorer):
+    """How short must the first rows be, so that parity of 32 bits is learned?"""
+
+    title = "Start length"
+    question = "with rows of 32 from the start, is anything learned? And with 8, or 2?"
+    presets = {"2": {"start": 2}, "4": {"start": 4}, "32, all at once": {"start": 32}}  # noqa: RUF012
+    goal = 32
+
+    def __init__(self, max_steps=400):
+        self.max_steps = max_steps
+        super().__init__(
+            start=widgets.IntSlider(2, min=1, max=self.goal, description="first length", continuous_update=False),
+            seed=widgets.IntSlider(0, min=0, max=4, description="seed", continuous_update=False),
+        )
+
+    @classmethod
+    def default_arguments(cls):
+        """Few steps are enough to move the controls."""
+        return {"max_steps": 30}
+
+    def train(self, start, seed):
+        """Yield what is known so far, after each minibatch."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = ManyToOne(nn.LSTM(1, 32), 2)
+        data = {"start": start, "seed": seed, "lengths": [], "rights": [], "solved": False}
+        for length, right in itertools.islice(beyond.parity_steps(model, start, self.goal, seed), self.max_steps):
+            data["lengths"].append(length)
+            data["rights"].append(right)
+            data["solved"] = length == self.goal and right >= 0.97
+            yield data
+            if data["solved"]:
+                return
+
+    def measure(self, start, seed):
+        """Return the length and the share of right answers of every minibatch until the goal or the last step."""
+        *_, data = self.train(start, seed)
+        return data
+
+    def measure_on_page(self, start, seed):
+        """The same, shown on the way."""
+        for number, data in enumerate(self.train(start, seed), start=1):
+            if number % 100 == 0:
+                self.publish(data)
+        return data
+
+    def draw(self, data):
+        """Share of right answers above, length of the rows below."""
+        fig, (right, length) = plots.stacked_axes(4.0, [3, 2], left=0.1, bottom=0.11, right=0.97, hspace=0.2)
+        steps = np.arange(1, len(data["rights"]) + 1)
+        right.plot(steps, data["rights"], ".", color=plots.BLUE, markersize=4)
+        right.axhline(0.5, color=plots.GREY, linewidth=0.8, linestyle=":")
+        right.set(ylim=(0.25, 1.04), ylabel="share right", xticklabels=[])
+        length.step(steps, data["lengths"], where="mid", color=plots.ORANGE)
+        length.axhline(self.goal, color=plots.GREY, linewidth=0.8, linestyle=":")
+        length.set(ylim=(0, self.goal * 1.1), ylabel="bits in a row", xlabel="minibatch of 64 rows")
+        for axes in (right, length):
+            axes.set_xlim(0, self.max_steps)
+        right.set_title(f"first rows of {data['start']}, seed {data['seed']}")
+        return fig
+
+    def describe(self, data):
+        """Say whether the goal was reached, and when."""
+        begun = f"begun with rows of {data['start']}"
+        if data["solved"]:
+            return f"{begun}, rows of {self.goal} are right after {len(data['rights'])} minibatches."
+        last = data["rights"][-50:]
+        return (
+            f"{begun}, rows of {data['lengths'][-1]} are reached after {len(data['rights'])} minibatches; "
+            f"the last {len(last)} are {np.mean(last):.0%} right, and guessing gets 50%."
+        )
+
+
+class MazeWalk(Explorer):
+    """How does a trained policy carry the sign to the junction?
+
+    Args:
+        policy: a :class:`rnnlib.beyond.Policy`.
+    """
+
+    title = "The maze"
+    question = "trained in corridors of 10: will it turn right after 40?"
+    presets = {  # noqa: RUF012
+        "as trained": {"length": 10, "sign": "up"},
+        "the other sign": {"length": 10, "sign": "down"},
+        "four times as long": {"length": 40, "sign": "up"},
+    }
+    signs = {"up": 1, "down": 2}  # noqa: RUF012
+    shown = 8
+
+    def __init__(self, policy):
+        self.policy = policy
+        super().__init__(
+            length=widgets.IntSlider(10, min=2, max=60, description="corridor, steps"),
+            sign=widgets.ToggleButtons(options=list(self.signs), description="sign"),
+        )
+
+    @classmethod
+    def default_arguments(cls):
+        """An untrained policy is enough to move the controls."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return {"policy": beyond.Policy(12)}
+
+    @torch.no_grad()
+    def walk(self, length, sign):
+        """Walk ahead to the junction; return the states (L + 1, H) and the chances of the three actions there."""
+        maze = beyond.TMaze(1, length, torch.Generator().manual_seed(0))
+        maze.sign = torch.tensor([sign])
+        state, states = self.policy.begin_state(1), []
+        for _ in range(length + 1):
+            scores, _, state = self.policy(maze.observe(), state)
+            states.append(state)
+            maze.act(torch.zeros(1, dtype=torch.int64))
+        return torch.cat(states).numpy(), scores.softmax(1)[0].tolist()
+
+    def measure(self, length, sign):
+        """Return the states along the corridor of the units that the two signs move apart most, and the chances."""
+        states = {name: self.walk(length, number) for name, number in self.signs.items()}
+        apart = np.abs(states["up"][0] - states["down"][0])  # (L + 1, H)
+        units = np.argsort(-apart[-1])[: self.shown]
+        walked, chances = states[sign]
+        return {
+            "length": length,
+            "sign": sign,
+            "units": units,
+            "states": walked[:, units],
+            "apart": apart[:, units].mean(1),
+            "chances": chances,
+        }
+
+    def draw(self, data):
+        """The maze, below it the states on the way, and how far apart the signs are."""
+        fig, (maze, states, apart) = plots.stacked_axes(4.8, [2, 3, 2], left=0.12, bottom=0.1, hspace=0.25)
+        draw_maze(maze, data["length"], self.signs[data["sign"]], place=data["length"])
+        _, up, down = data["chances"]
+        maze.set_title(f"at the junction: up {up:.0%}, down {down:.0%}")
+        steps = np.arange(-0.5, data["length"] + 1)
+        states.pcolormesh(steps, np.arange(self.shown + 1), data["states"].T, cmap="PuOr", vmin=-1, vmax=1)
+        states.set(ylabel=f"{self.shown} units", yticks=[], xticklabels=[])
+        apart.plot(np.arange(data["length"] + 1), data["apart"], color=plots.BLUE)
+        apart.set(ylim=(0, 2), ylabel="signs apart", xlabel="step")
+        for axes in (states, apart):
+            axes.set_xlim(-1, far_wall(data["length"]) + 0.5)
+        return fig
+
+    def describe(self, data):
+        """Say what happens at the junction."""
+        chance = data["chances"][self.signs[data["sign"]]]
+        return (
+            f"the sign says {data['sign']}; {data['length']} steps later the policy turns {data['sign']} with "
+            f"probability {chance:.2f}; in these units the two signs lie {data['apart'][-1]:.2f} apart."
+        )
+
+
+class Recurrence(Explorer):
+    """What does h = a h + b remember?"""
+
+    title = "h = a h + b"
+    question = "the marked value shall be kept for 30 steps, whatever comes after it: which a, fixed or chosen?"
+    presets = {  # noqa: RUF012
+        "forgets at once": {"a": 0.5, "gate": "fixed"},
+        "slow": {"a": 0.95, "gate": "fixed"},
+        "never lets go": {"a": 1.0, "gate": "fixed"},
+        "chosen by the input": {"gate": "chosen by the input"},
+    }
+    marks = (6, 40)
+
+    def __init__(self, num_steps=60):
+        self.num_steps = num_steps
+        super().__init__(
+            a=widgets.FloatSlider(0.9, min=0.0, max=1.0, step=0.01, description="a, what is kept"),
+            signal=widgets.ToggleButtons(options=["pulses", "pulses in noise"], description="input x"),
+            gate=widgets.ToggleButtons(options=["fixed", "chosen by the input"], description="a and b"),
+        )
+
+    def measure(self, a, signal, gate):
+        """Return the input, and the states of h = a h + b with b = (1 - a) x, or with a = 0 at the marks and 1 between.
+
+        Where a is 1, b = (1 - a) x would write nothing at all, so there b = x: the state adds up what it reads.
+        """
+        generator = torch.Generator().manual_seed(1)
+        noise = 0.35 * torch.randn(self.num_steps, generator=generator)
+        x = noise if signal == "pulses in noise" else torch.zeros(self.num_steps)
+        x[list(self.marks)] = torch.tensor([1.0, -0.6])
+        kept = torch.full_like(x, a)
+        written = x * (1 - a if a < 1 else 1.0)
+        if gate != "fixed":
+            marked = torch.zeros(self.num_steps, dtype=torch.bool)
+            marked[list(self.marks)] = True
+            kept, written = (~marked).float(), x * marked
+        h = recurrences.linear_recurrence(kept, written, torch.zeros(()))
+        return {"a": a, "gate": gate, "x": x.numpy(), "h": h.numpy()}
+
+    def draw(self, data):
+        """The input above, the state below."""
+        fig, (above, below) = plots.stacked_axes(3.8, [1, 1], left=0.1, bottom=0.12, hspace=0.2)
+        steps = np.arange(self.num_steps)
+        plots.draw_bars(above, steps, data["x"], color=plots.SKY)
+        above.plot(self.marks, data["x"][list(self.marks)], "o", color=plots.ORANGE)
+        above.set(ylabel="input x", ylim=(-1.3, 1.3), xticklabels=[])
+        below.plot(steps, data["h"], color=plots.BLUE)
+        below.set(ylabel="state h", xlabel="step")
+        low, high = data["h"].min(), data["h"].max()
+        below.set_ylim(min(low, -0.1) * 1.1, max(high, 0.1) * 1.1)
+        for axes in (above, below):
+            axes.axhline(0, color=plots.GREY, linewidth=0.6)
+            axes.set_xlim(-1, self.num_steps)
+        above.set_title(
+            "a and b chosen by the input" if data["gate"] != "fixed" else f"a = {data['a']:.2f} at every step"
+        )
+        return fig
+
+    def describe(self, data):
+        """Say what is left of the first mark 30 steps later."""
+        first = self.marks[0]
+        now, later = data["h"][first], data["h"][first + 30]
+        if data["gate"] != "fixed":
+            return f"with a and b chosen by the input, h is {now:.2f} at the mark and {later:.2f} 30 steps later."
+        if data["a"] == 1.0:
+            return "a = 1.00: nothing is forgotten, and everything that comes in is added on top."
+        if data["a"] == 0.0:
+            return "a = 0.00: everything is forgotten at once, h is the input."
+        half = math.log(0.5) / math.log(data["a"])
+        return (
+            f"a = {data['a']:.2f}: half of what was written is gone after {half:.1f} steps; of the first mark a share "
+            f"of {data['a'] ** 30:.3f} is left 30 steps later."
+        )
+
+
+EXPLORERS = (StartLength, MazeWalk, Recurrence)
