@@ -13,12 +13,15 @@ from rnnlib.environment import budget, environment_report, setup
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "attention",
     "baselines",
+    "beyond",
     "check",
     "d2l_bridge",
     "data",
     "directions",
     "explore",
+    "forecasting",
     "gates",
     "gradients",
     "guards",
@@ -26,8 +29,13 @@ _SUBMODULES = (
     "lettering",
     "plots",
     "pretrained",
+    "recurrences",
     "scratch",
     "sentiment",
+    "serve",
+    "shipping",
+    "streams",
+    "tasks",
     "text",
     "training",
 )

@@ -8,19 +8,23 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnlib.gates import scan
 from rnnlib.guards import (
-    check_counted,
     check_inputs,
     check_layer,
     check_length,
+    check_minibatch,
     check_num_tokens,
     check_prefix,
     check_sizes,
     check_vocab,
     check_words,
 )
+from rnnlib.guards.containers import check_seed
+from rnnlib.guards.fits import check_positions
+from rnnlib.guards.networks import check_letters
+from rnnlib.guards.vocabularies import check_writable
 from rnnlib.layers import num_directions
 from rnnlib.scratch import evaluating, next_token_probabilities, single_steps
-from rnnlib.text import one_hot
+from rnnlib.text import as_vocab, one_hot
 
 
 def rnn_step(X, H, params):
@@ -94,16 +98,17 @@ def perplexity_by_position(model, batches):
     batches: of X, Y, both (N, T), all with the same T.
     """
     device = next(model.parameters()).device
-    total_nll, windows = 0.0, 0
+    nlls, counts = [], []
     with evaluating(model):
         for X, Y in batches:
+            check_minibatch((X, Y), model)
             logits, _ = model(X.to(device))  # (T * N, V), time first
-            targets = Y.T.reshape(-1).to(device)
+            targets = Y.T.reshape(-1).to(device).long()
             nll = F.cross_entropy(logits, targets, reduction="none")
-            total_nll = total_nll + nll.reshape(X.T.shape).sum(1)  # (T,)
-            windows += len(X)
-    check_counted(windows)
-    return (total_nll.cpu() / windows).exp()
+            nlls.append(nll.reshape(X.T.shape).sum(1))  # (T,)
+            counts.append((Y.T != -100).sum(1).to(device))  # (T,)
+    check_positions(counts)
+    return (sum(nlls).cpu() / sum(counts).cpu()).exp()
 
 
 @torch.inference_mode()
@@ -114,19 +119,25 @@ def reread_and_write(model, vocab, prefix, num_tokens, window, seed=0):
     That costs a window a character, but it is the only fair way for a bidirectional
     model: what it knows of a character changes with every character that follows.
     """
+    vocab = as_vocab(vocab)
     check_vocab(model, vocab)
     check_prefix(vocab, prefix)
     check_num_tokens(num_tokens)
     check_sizes(window=window)
+    check_seed(seed)
+    check_writable(vocab)
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
+    never = [vocab[token] for token in ("<unk>", "<pad>") if token in vocab]
     ids = vocab[list(prefix)]
     with evaluating(model), single_steps():
         for _ in range(num_tokens):
             logits, _ = model(torch.tensor([ids[-window:]], device=device))
-            p = next_token_probabilities(logits[-1].float().cpu())  # (V,)
+            scores = logits[-1].float().cpu()  # (V,)
+            scores[never] = -torch.inf
+            p = next_token_probabilities(scores)
             ids.append(int(torch.multinomial(p, 1, generator=generator)))
-    return "".join(vocab.decode(ids))
+    return "".join([*prefix, *vocab.decode(ids[len(prefix) :])])
 
 
 def hide_spaces(text):
@@ -183,7 +194,9 @@ class WordSplitter(nn.Module):
     def forward(self, ids):
         """Read letters (N, T); return logits (T, N), above 0 where a word seems to
         end."""
-        inputs = one_hot(ids, self.layer.input_size)  # (T, N, V)
+        check_letters(ids, self.layer)
+        weight = self.readout.weight
+        inputs = one_hot(ids, self.layer.input_size, weight.dtype)  # (T, N, V)
         outputs, _ = self.layer(inputs)  # (T, N, directions * H)
         return self.readout(outputs).squeeze(-1)
 
@@ -219,11 +232,12 @@ def train_splitter(
     for start in starts.to(ids.device):  # (N,)
         window = start[:, None] + torch.arange(num_steps, device=ids.device)  # (N, T)
         logits = model(ids[window])  # (T, N)
-        loss = F.binary_cross_entropy_with_logits(logits, ends[window].T)
+        loss = F.binary_cross_entropy_with_logits(logits, ends[window].T.to(logits))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        torch.clear_autocast_cache()  # as in chapter 2
         decay.step()
     model.eval()
 
@@ -240,7 +254,8 @@ def states_with_lookahead(splitter, ids, future, context=32):
     lengths = (steps + 1 + future).clamp(max=len(ids)) - starts
     columns = torch.arange(int(lengths.max()), device=ids.device)
     windows = (starts[:, None] + columns).clamp(max=len(ids) - 1)  # (T, W)
-    rows = one_hot(ids[windows], splitter.layer.input_size)  # (W, T, V)
+    dtype = splitter.readout.weight.dtype
+    rows = one_hot(ids[windows], splitter.layer.input_size, dtype)  # (W, T, V)
     packed = pack_padded_sequence(rows, lengths.cpu(), enforce_sorted=False)
     outputs, _ = pad_packed_sequence(
         splitter.layer(packed)[0]

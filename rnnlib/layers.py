@@ -13,6 +13,7 @@ from rnnlib.guards import (
     check_same_network,
     check_sizes,
 )
+from rnnlib.guards.networks import check_sequences
 from rnnlib.scratch import ScratchRNN
 from rnnlib.text import one_hot
 
@@ -79,7 +80,7 @@ class LanguageModel(nn.Module):
         if self.embedding is None:
             inputs = one_hot(ids, self.vocab_size, self.linear.weight.dtype)
         else:
-            inputs = self.embedding(ids.T)  # (T, N, input_size), as above
+            inputs = self.embedding(ids.T.long())  # (T, N, input_size)
         output, state = self.rnn(inputs, state)  # (T, N, directions * H)
         logits = self.linear(self.dropout(output))  # (T, N, V)
         return logits.flatten(0, 1), state
@@ -130,8 +131,9 @@ class ManyToOne(nn.Module):
         lengths: real steps of each sequence, (N,); what follows is padding and never
         read.
         """
+        check_sequences(self, inputs)
         if self.embedding is not None:
-            inputs = self.embedding(inputs)  # (N, T, input_size)
+            inputs = self.embedding(inputs.long())  # (N, T, input_size)
         inputs = inputs.transpose(0, 1)  # (T, N, input_size)
         if lengths is not None:
             lengths = torch.as_tensor(lengths).cpu()  # (N,), where packing wants them
@@ -149,21 +151,21 @@ class FastRecurrence(torch.autograd.Function):
     = 2 (X W_xh + b_h - column sums of W_hh) + 4 S W_hh.
     """
 
-    @staticmethod
+    @staticmethod  # under torch.autocast, in float32
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, ids, H, W_xh, W_hh, b_h, W_hq, b_q):
         """Read ids (T, N) from the state H; return logits (T * N, V) and the last
         state."""
-        states = H.new_empty(len(ids) + 1, *H.shape)  # (T + 1, N, H)
-        states[0], inputs = (1 + H) / 2, states[1:].flatten(0, 1)  # (N, H), (T * N, H)
-        inputs.copy_((2 * (W_xh + b_h - W_hh.sum(0)))[ids.flatten()])
+        rows = (2 * (W_xh + b_h - W_hh.sum(0)))[ids]  # (T, N, H)
+        states = torch.cat([(1 + H)[None] / 2, rows])  # (T + 1, N, H)
         for t in range(len(ids)):  # (N, H) each: sigmoids S
             states[t + 1].addmm_(states[t], W_hh, alpha=4).sigmoid_()
-        states.mul_(2).sub_(1)  # H = 2 S - 1
-        ctx.save_for_backward(ids, states, W_xh, W_hh, W_hq)
-        return inputs @ W_hq + b_q, states[-1].clone()
+        ctx.save_for_backward(ids, states.mul_(2).sub_(1), W_xh, W_hh, W_hq)  # H
+        return states[1:].flatten(0, 1) @ W_hq + b_q, states[-1].clone()
 
     @staticmethod
     @once_differentiable
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx, dO, dH):
         """Return the gradient of each argument of forward."""
         ids, states, W_xh, W_hh, W_hq = ctx.saved_tensors

@@ -38,14 +38,22 @@ def literal(text, first="DejaVu Sans"):
     return drawable(text, first).replace("$", r"\$")
 
 
+MARKS = str.maketrans({" ": "␣", "\n": "⏎", "\t": "⇥"})
+
+
 def visible(characters):
-    """Return a text whose spaces can be seen."""
-    return "".join(characters).replace(" ", "␣")
+    """Return a text whose spaces, tabs and ends of lines can be seen."""
+    return "".join(characters).translate(MARKS)
+
+
+def label(token, first="DejaVu Sans"):
+    """Return one token as a matplotlib Text shows it, such as a tick of an axis: visible, drawable and no formula."""
+    return literal(visible(str(token)), first)
 
 
 def write_letters(axes, places, tokens, size=10, colour="#222222"):
     """Write a token at each place, all as one artist, which is returned: hundreds of them would be slow."""
-    letters = PathCollection([_glyph(visible(token), size) for token in tokens], offsets=places)
+    letters = PathCollection([_glyph(visible(str(token)), size) for token in tokens], offsets=places)
     letters.set(facecolor=colour, linewidth=0, offset_transform=axes.transData, in_layout=False)
     letters.set_transform(axes.figure.dpi_scale_trans)
     axes.add_collection(letters, autolim=False)
@@ -56,8 +64,8 @@ def write_letters(axes, places, tokens, size=10, colour="#222222"):
 def _glyph(token, size):
     """Return the outline of a token in inches, centred on the middle of a small letter."""
     first = "DejaVu Sans Mono"
-    token = drawable(token.replace("\n", "⏎"), first)
-    outline = TextPath((0, 0), token, size=size, prop={"family": families(first)})
+    token = drawable(token, first)
+    outline = TextPath((0, 0), literal(token, first), size=size, prop={"family": families(first)})
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in token)
     width = 0.602 * size * (len(token) - wide) + size * wide  # of DejaVu Sans Mono, and of a square character
     return outline.transformed(Affine2D().translate(-width / 2, -0.27 * size).scale(1 / 72))

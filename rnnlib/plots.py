@@ -144,19 +144,25 @@ def show(fig, alt):
 
 
 def perplexity_axis(axes, lowest=1.0, highest=40.0):
-    """Give an axes a log scale of perplexities with plain numbers on it."""
+    """Give an axes a log scale of perplexities with plain numbers on it, whatever is drawn there."""
+    lowest, highest = (end if 0 < end < math.inf else 1.0 for end in (lowest, highest))
     axes.set_yscale("log")
     axes.set_ylim(lowest * 0.94, highest * 1.15)
-    marks = [1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 200, 500, 1000]
+    marks = [1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 200, 500, 1000, 2000, 5000]
+    if highest > 200 * lowest:  # there is no room for all of them
+        marks = [10.0**power for power in range(10)]
     axes.yaxis.set_major_locator(FixedLocator([mark for mark in marks if lowest * 0.94 <= mark <= highest * 1.15]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("perplexity (log)")
 
 
+LARGEST = 1e4  # perplexity that is drawn
+
+
 def _on_axis(value):
-    """Tell whether a perplexity can be drawn on a log axis."""
-    return 0 < value < 1e4
+    """Tell whether a perplexity can be drawn: none is below 1, but for rounding."""
+    return 0.94 <= value < LARGEST
 
 
 def draw_landmarks(axes, landmarks):
@@ -284,13 +290,13 @@ class AccuracyCurve(LivePicture):
             epochs, values = history.column(key)
             line.set_data(epochs, [value if math.isfinite(value) else math.nan for value in values])
         epochs = math.ceil(history[-1]["epoch"]) if history else 1
-        highest = max([0.75, *history.column("loss")[1]])
+        highest = max([0.75, *filter(math.isfinite, history.column("loss")[1])])
         self.losses.set_ylim(0, min(highest, 2) * 1.05)
-        lowest = min([0.8, *history.column("accuracy")[1]])
+        lowest = min([0.8, *filter(math.isfinite, history.column("accuracy")[1])])
         self.accuracies.set_ylim(math.floor(20 * lowest) / 20, 1.0)
         for axes in (self.losses, self.accuracies):
             axes.set_xlim(0, epochs * 1.05)
-        self.fig.suptitle(lettering.literal(status), fontsize=10, x=0.02, ha="left")
+        self.fig.suptitle(lettering.literal(status), fontsize=10, x=0.02, ha="left", family=lettering.families())
 
 
 class TextReport:
@@ -348,5 +354,11 @@ def curve_title(history):
         return "no epoch was finished"
     best = history.best
     if best["valid"] is None:
-        return f"training {best['train']:.2f} at epoch {best['epoch']}; held-out text was not measured"
-    return f"held-out best {best['valid']:.2f} at epoch {best['epoch']}; last training {history[-1]['train']:.2f}"
+        return f"training {_written(best['train'])} at epoch {best['epoch']}; held-out text was not measured"
+    last = _written(history[-1]["train"])
+    return f"held-out best {_written(best['valid'])} at epoch {best['epoch']}; last training {last}"
+
+
+def _written(perplexity):
+    """Write a perplexity with two digits after the point, or with its power of ten where it is beyond all axes."""
+    return f"{perplexity:.2f}" if abs(perplexity) < LARGEST else f"{perplexity:.3g}"

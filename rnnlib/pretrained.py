@@ -1,4 +1,4 @@
-"""Trained models that come with the book, so that no class waits for them (built in chapters 4 and 5).
+"""Trained models that come with the book, so that no class waits for them (built in chapters 4, 5 and 9).
 
 A checkpoint is a safetensors file in ``rnnlib/checkpoints``: the weights of a model, the history of its training and a
 fingerprint of the text that it learned from. This command trains one anew and writes its file, in a few minutes::
@@ -10,7 +10,9 @@ import functools
 import hashlib
 import json
 import math
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -18,7 +20,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from rnnlib import data, environment, layers, text, training
+from rnnlib import attention, data, environment, guards, layers, text, training
+from rnnlib.guards import check_whole_numbers, fits
+from rnnlib.guards.containers import check_callable
 
 FOLDER = Path(__file__).parent / "checkpoints"
 
@@ -53,15 +57,23 @@ def train_shakespeare(model, train_ids, valid_ids, epochs, **options):
     )
 
 
+# Shakespeare's characters, most frequent first, as Vocab finds them in the text.
+CHARACTERS = text.Vocab(" etoahsrni\nldumy,wfcgIbp:.AvkT'EONRSLC;WUHMB?G!D-FYPKVjqxzJQZX3&$")
+
+
+def shakespeare_model():
+    """Build the language model of chapter 4."""
+    return layers.LanguageModel(nn.GRU(64, 256), len(CHARACTERS), nn.Embedding(len(CHARACTERS), 64))
+
+
 def shakespeare_gru():
     """Train the checkpoint of chapter 4 and return the model, its history and the ids that it learned from."""
     device = environment.setup(seed=0)
     characters = list(data.load_text("shakespeare"))
-    vocab = text.Vocab(characters)
-    ids = vocab[characters]
+    ids = CHARACTERS[characters]
     size = int(0.9 * len(ids))
     train_ids, valid_ids = ids[:size], ids[size:]
-    model = layers.LanguageModel(nn.GRU(64, 256), len(vocab), nn.Embedding(len(vocab), 64)).to(device)
+    model = shakespeare_model().to(device)
     return model, train_shakespeare(model, train_ids, valid_ids, epochs=6), train_ids
 
 
@@ -95,11 +107,46 @@ def time_machine(layer_class, num_hiddens, lr):
     return model, history, ids[:size]
 
 
+def phoneme_model():
+    """Build the model of chapter 9 that writes a word's phonemes, with about 190,000 parameters."""
+    sizes = {"embed_size": 48, "num_hiddens": 96}
+    encoder = attention.Encoder(len(attention.LETTERS), **sizes)
+    return attention.EncoderDecoder(encoder, attention.AttentionDecoder(len(attention.PHONEMES), 48, 96))
+
+
+def phonemes_attention(epochs=6):
+    """Train the checkpoint of chapter 9 and return the model, its history and the ids that it learned to write."""
+    device = environment.setup(seed=0)
+    ways = attention.spoken_words(data.load_cmudict())
+    train, valid, _ = attention.split(ways, 2000, 2000)
+    symbols = attention.LETTERS, attention.PHONEMES
+    pairs, held_out = ([attention.make_pair(w, ways[w][0], *symbols) for w in part] for part in (train, valid))
+    model = phoneme_model().to(device)
+    losses = attention.fit_pairs(model, list(attention.pair_batches(pairs, 128, epochs)))
+    with torch.no_grad():
+        batches = list(attention.pair_batches(held_out, len(held_out), 1))
+        valid_loss = attention.pair_loss(model, *(ids.to(device) for ids in batches[0]))
+    history = training.History()  # of one row: the passes share one schedule of the learning rate
+    row = {"epoch": 1, "train": math.exp(losses[-len(losses) // epochs :].mean()), "valid": math.exp(valid_loss)}
+    history.append(dict.fromkeys(history.keys) | row)
+    return model, history, torch.cat([pair.target for pair in pairs])
+
+
+def trained_phoneme_model():
+    """Return the model of chapter 9 with the weights of its checkpoint."""
+    model = phoneme_model()
+    weights, _ = load("phonemes_attention")
+    check_shapes("phonemes_attention", weights, model.state_dict())
+    model.load_state_dict(weights)
+    return model.eval()
+
+
 RECIPES = {
     "shakespeare_gru": shakespeare_gru,
     "time_machine_rnn": functools.partial(time_machine, nn.RNN, 260, lr=3e-3),
     "time_machine_gru": functools.partial(time_machine, nn.GRU, 148, lr=1e-2),
     "time_machine_lstm": functools.partial(time_machine, nn.LSTM, 128, lr=1.4e-2),
+    "phonemes_attention": phonemes_attention,
 }
 
 
@@ -109,29 +156,59 @@ def load_or_train(model, train, ids, checkpoint=None):
     A checkpoint is taken only if it learned from the very same ids; otherwise a line says so and the model is trained.
 
     Args:
-        model: of the form of the checkpoint.
+        model: of the form of the checkpoint; it may be compiled.
         train: a function without arguments that trains the model and returns its History.
         ids: the token ids that ``train`` learns from.
-        checkpoint: the name of a checkpoint; without one the model is trained.
+        checkpoint: the name of a checkpoint of the book, or the path of one that :func:`save` wrote, which ends in
+            ``.safetensors``; without one the model is trained.
 
     Returns:
-        History: that of the checkpoint, or of the training.
+        History: that of the checkpoint, or of the training. That of a checkpoint has no optimizer: to train on, give
+        ``fit`` one.
 
     Raises:
-        ValueError: for an unknown checkpoint, or one whose tensors don't fit the model.
+        ValueError: for an unknown or damaged checkpoint, or one whose tensors don't fit the model.
     """
+    fits.check_model(model)
+    check_callable(train=train)
     if checkpoint is None:
         return train()
+    check_whole_numbers(ids, "that a checkpoint learned from", "give those that train learns from")
     weights, facts = load(checkpoint)
     if facts["fingerprint"] != fingerprint(ids):
-        print(f"The checkpoint {checkpoint!r} learned from another text, so the model is trained here.")
+        print(f"The checkpoint {str(checkpoint)!r} learned from another text, so the model is trained here.")
         return train()
-    check_shapes(checkpoint, weights, model.state_dict())
-    model.load_state_dict(weights)
+    state = model.state_dict()
+    check_shapes(checkpoint, weights, {plain(name): tensor for name, tensor in state.items()})
+    model.load_state_dict({name: weights[plain(name)] for name in state})
     history = training.History(json.loads(facts["landmarks"]))
     history.extend(json.loads(facts["history"]))
     history.status = "finished"
     return history
+
+
+# How to build the model of each checkpoint, and its vocabulary.
+MODELS = {
+    "shakespeare_gru": (shakespeare_model, CHARACTERS),
+    "time_machine_rnn": (functools.partial(time_machine_model, nn.RNN, 260), LETTERS),
+    "time_machine_gru": (functools.partial(time_machine_model, nn.GRU, 148), LETTERS),
+    "time_machine_lstm": (functools.partial(time_machine_model, nn.LSTM, 128), LETTERS),
+}
+
+
+def load_model(name):
+    """Return the language model of a checkpoint, trained and in evaluation mode, and its vocabulary.
+
+    Raises:
+        ValueError: for an unknown name or a damaged file.
+    """
+    guards.check_known(MODELS, name=name)
+    weights, _ = load(name)
+    build, vocab = MODELS[name]
+    model = build()
+    check_shapes(name, weights, model.state_dict())
+    model.load_state_dict(weights)
+    return model.eval(), vocab
 
 
 def check_shapes(checkpoint, weights, wanted):
@@ -146,38 +223,78 @@ def check_shapes(checkpoint, weights, wanted):
 
 
 def load(name):
-    """Return the tensors of a checkpoint by name, and the facts that are stored with them.
+    """Return the tensors of a checkpoint, and the facts that are stored with them.
+
+    Args:
+        name: of a checkpoint of the book, or a path that ends in ``.safetensors``.
 
     Raises:
-        ValueError: for an unknown name or a damaged file.
+        ValueError: for an unknown name, a damaged file, or one that :func:`save` didn't write.
     """
-    path = FOLDER / f"{name}.safetensors"
-    if not path.exists():
+    if not isinstance(name, (str, os.PathLike)) or (isinstance(name, str) and "\0" in name):
+        raise ValueError(f"checkpoint={name!r} must be the name of a checkpoint or the path of a .safetensors file")
+    own = Path(name).suffix == ".safetensors"
+    path = Path(name) if own else FOLDER / f"{name}.safetensors"
+    if not path.is_file():
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.safetensors")))
-        raise ValueError(f"there is no checkpoint {name!r}; there are: {known}")
+        raise ValueError(f"there is no checkpoint {str(name)!r}; there are: {known}, and files that save wrote")
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118 - no iterator
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): install rnnlib again, or train it with python -m rnnlib.pretrained {name}"
-        ) from None
+            weights, facts = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        remedy = "save it again" if own else f"install rnnlib again, or train it: python -m rnnlib.pretrained {name}"
+        raise ValueError(f"{path} is damaged or no checkpoint ({error}): {remedy}") from None
+    if not set(facts or {}) >= FACTS:
+        raise ValueError(f"{path} holds tensors, but no history of a training: write it with rnnlib.pretrained.save")
+    return weights, facts
+
+
+FACTS = {"fingerprint", "history", "landmarks"}
 
 
 def save(path, model, history, ids):
-    """Write a checkpoint: the weights of a model, its history, and the fingerprint of the ids that it learned from."""
+    """Write a checkpoint: the weights of a model, its history, and the fingerprint of the ids that it learned from.
+
+    The file appears in one step, so nobody ever reads half of one. The state of the optimizer is left out.
+
+    Args:
+        path: of a file that ends in ``.safetensors``.
+        model: tied weights are stored under each of their names, those of a compiled model under their own.
+        history: the History that ``fit`` returned.
+        ids: the token ids that the model learned from.
+
+    Raises:
+        ValueError: for another path, a folder that can't be written, or something that is no model or history.
+    """
+    if not isinstance(path, (str, os.PathLike)) or Path(path).suffix != ".safetensors":
+        raise ValueError(f"path={str(path)!r} must be the path of a file that ends in .safetensors")
+    fits.check_model(model)
+    fits.check_history_to_save(history)
+    check_whole_numbers(ids, "that the model learned from", "give those of the training text")
     facts = {
         "fingerprint": fingerprint(ids),
-        "history": json.dumps(list(history)),
-        "landmarks": json.dumps(history.landmarks),
+        "history": json.dumps(list(history), default=float),  # a number of NumPy's, or a tensor
+        "landmarks": json.dumps(dict(history.landmarks), default=float),
     }
-    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, path, facts)
+    weights = {plain(name): tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+               for name, tensor in model.state_dict().items()}  # fmt: skip
+    try:
+        with tempfile.TemporaryDirectory(dir=Path(path).parent) as inside:
+            part = Path(inside, Path(path).name)
+            save_file(weights, part, facts)
+            part.replace(path)
+    except OSError as error:
+        raise ValueError(f"path={str(path)!r} can't be written: {error.strerror}") from None
+
+
+def plain(name):
+    """Return the name that a tensor has in a model that isn't compiled."""
+    return name.replace("_orig_mod.", "")
 
 
 def fingerprint(ids):
     """Return the SHA-256 of a text's token ids."""
-    return hashlib.sha256(torch.as_tensor(ids, dtype=torch.int64).cpu().numpy().tobytes()).hexdigest()
+    return hashlib.sha256(text.as_tensor(ids).to(torch.int64).cpu().numpy().tobytes()).hexdigest()
 
 
 def main(names):

@@ -20,7 +20,9 @@ from rnnlib.guards import (
     check_top_k,
     check_vocab,
 )
-from rnnlib.text import one_hot
+from rnnlib.guards.containers import check_seed
+from rnnlib.guards.vocabularies import check_writable
+from rnnlib.text import as_vocab, one_hot
 
 
 def rnn_params(
@@ -105,7 +107,7 @@ def unroll(model, batches):
         if state is None or not getattr(minibatch, "continues", False):
             state = model.begin_state(len(X), device)
         logits, state = model(X.to(device), detach(state))
-        yield logits, Y.T.reshape(-1).to(device)
+        yield logits, Y.T.reshape(-1).to(device).long()
 
 
 def train_epoch(model, batches, optimizer, clip=1.0):
@@ -123,6 +125,7 @@ def train_epoch(model, batches, optimizer, clip=1.0):
         loss.backward()
         clip_gradients(model.parameters(), clip)
         optimizer.step()
+        torch.clear_autocast_cache()  # under torch.autocast: cast the new weights
         nlls.append(nll.detach())
         counts.append(count)
     return total(nlls), int(total(counts))
@@ -220,28 +223,35 @@ def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed
 
     A text gives a text, a list of tokens a list. ``temperature`` and ``top_k`` are
     those of :func:`next_token_probabilities`; ``seed`` is that of the draws, None a new
-    one.
+    one. ``<unk>`` and ``<pad>`` are never drawn; rare tokens of the prefix are kept.
     """
+    vocab = as_vocab(vocab)
     check_vocab(model, vocab)
     check_prefix(vocab, prefix)
     check_num_tokens(num_tokens)
+    check_writable(vocab)
     device = next(model.parameters()).device
     generator = new_generator(seed)
-    ids = [vocab[token] for token in prefix]
+    never = [vocab[token] for token in ("<unk>", "<pad>") if token in vocab]
+    ids, written = vocab[list(prefix)], []
     with evaluating(model), single_steps():
         state = model.begin_state(1, device)
         logits, state = model(torch.tensor([ids], device=device), state)  # warm-up
         for _ in range(num_tokens):
-            p = next_token_probabilities(logits[-1].float().cpu(), temperature, top_k)
-            ids.append(int(torch.multinomial(p, 1, generator=generator)))
-            logits, state = model(torch.tensor([ids[-1:]], device=device), state)
-    tokens = vocab.decode(ids)
+            scores = logits[-1].float().cpu()
+            scores[never] = -math.inf
+            p = next_token_probabilities(scores, temperature, top_k)
+            written.append(int(torch.multinomial(p, 1, generator=generator)))
+            logits, state = model(torch.tensor([written[-1:]], device=device), state)
+    tokens = [*prefix, *vocab.decode(written)]
     return "".join(tokens) if isinstance(prefix, str) else tokens
 
 
 def new_generator(seed):
     """Return a torch.Generator with this seed, or one that the system seeds for
     None."""
+    if seed is not None:
+        check_seed(seed)
     generator = torch.Generator()
     if seed is None:
         generator.seed()

@@ -11,17 +11,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnlib.gradients import clip_gradients
 from rnnlib.guards import check_lengths, check_reader, check_sizes
-from rnnlib.guards.reviews import (
-    check_blocks,
-    check_labelled,
-    check_labels,
-    check_rows,
-    check_texts,
-    check_vocab_size,
-)
+from rnnlib.guards import reviews as guards
+from rnnlib.guards.containers import check_seed, check_text
+from rnnlib.guards.networks import check_known
+from rnnlib.guards.vocabularies import check_reviews_vocab
 from rnnlib.layers import num_directions
 from rnnlib.scratch import evaluating
-from rnnlib.text import Vocab
+from rnnlib.text import Vocab, as_tensor, as_vocab
 
 # Ids in every vocabulary of reviews: two, or padding would be read as an unknown word.
 UNK, PAD = 0, 1
@@ -39,6 +35,7 @@ def tokenize_review(text):
     >>> tokenize_review("It's GOOD,<br />isn't it?")
     ['it', "'s", 'good', ',', 'is', "n't", 'it', '?']
     """
+    check_text(text=text)
     return TOKEN.findall(text.replace("<br />", " ").replace("’", "'").lower())
 
 
@@ -48,8 +45,8 @@ def review_vocab(texts, size=25_000):
     texts: training reviews alone, or the test leaks into the ids; the size counts both
     reserved ids.
     """
-    check_texts(texts)
-    check_vocab_size(size)
+    guards.check_texts(texts)
+    guards.check_vocab_size(size)
     counts = collections.Counter()
     for text in texts:
         counts.update(tokenize_review(text))
@@ -59,8 +56,9 @@ def review_vocab(texts, size=25_000):
 
 
 def encode(text, vocab):
-    """Return the ids of a review's words, 1-D; a review without words is one
-    ``<unk>``."""
+    """Return the ids of a review's words, 1-D; without words it is one ``<unk>``."""
+    vocab = as_vocab(vocab)
+    check_reviews_vocab(vocab)
     return torch.tensor(vocab[tokenize_review(text)] or [UNK])
 
 
@@ -91,11 +89,12 @@ def pad(rows, length=0):
 
     Returns ids (N, T), T at least ``length``, and the lengths of the rows (N,).
     """
-    check_sizes(rows=len(rows))
+    guards.check_rows(rows)
+    guards.check_length_of_rows(length)
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.full((len(rows), max(length, int(lengths.max()))), PAD)
     for i, row in enumerate(rows):
-        ids[i, : len(row)] = row
+        ids[i, : len(row)] = as_tensor(row)
     return ids, lengths
 
 
@@ -128,10 +127,11 @@ class Buckets:
 
     def __init__(self, rows, labels, batch_size, seed=0):
         check_sizes(batch_size=batch_size)
-        check_rows(rows, labels)
-        check_labels(labels)
-        self.rows = [torch.as_tensor(row) for row in rows]
-        self.labels, self.batch_size = torch.as_tensor(labels), batch_size
+        guards.check_rows(rows)
+        guards.check_labels(labels, len(rows))
+        check_seed(seed)
+        self.rows = [as_tensor(row) for row in rows]
+        self.labels, self.batch_size = as_tensor(labels), batch_size
         self._generator = torch.Generator().manual_seed(seed)
 
     def __len__(self):
@@ -151,7 +151,7 @@ def hold_out_blocks(reviews, num_valid=1250):
     in different orders, though. reviews: by label and id, as ``data.load_imdb`` sorts
     them. Returns two lists, for training and for validation.
     """
-    check_blocks(reviews, num_valid)
+    guards.check_blocks(reviews, num_valid)
     train, valid = [], []
     for label in (0, 1):
         group = [review for review in reviews if review.label == label]
@@ -283,10 +283,12 @@ class SentimentClassifier(nn.Module):
 
         lengths: real words of each review, (N,), on the CPU; all are real by default.
         """
+        check_known(self, ids)
         if lengths is None:
             lengths = torch.full((ids.shape[0],), ids.shape[1])
+        lengths = torch.as_tensor(lengths)
         check_lengths(lengths, *ids.shape)
-        vectors = self.dropout(self.embedding(ids.T))  # (T, N, D)
+        vectors = self.dropout(self.embedding(ids.T.long()))  # (T, N, D)
         outputs = read_padded(self.rnn, vectors, lengths)  # (T, N, directions * H)
         state = self.readout(outputs, lengths.to(ids.device))
         return self.linear(self.dropout(state)).squeeze(1)  # (N,)
@@ -299,7 +301,10 @@ def score_reviews(model, rows, batch_size=256):
 
     rows: 1-D tensors of ids; those of like length share a batch.
     """
+    guards.check_rows(rows)
     check_sizes(batch_size=batch_size)
+    rows = [as_tensor(row) for row in rows]
+    guards.check_known_ids(model, rows)
     parameter = next(model.parameters())
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     result = torch.empty(len(rows), dtype=parameter.dtype)
@@ -307,21 +312,22 @@ def score_reviews(model, rows, batch_size=256):
         for start in range(0, len(order), batch_size):
             chunk = order[start : start + batch_size]
             ids, lengths = pad([rows[i] for i in chunk])
-            result[chunk] = model(ids.to(parameter.device), lengths).cpu()
+            result[chunk] = model(ids.to(parameter.device), lengths).to(result)
     return result
 
 
 def accuracy(logits, labels):
     """Return the share of reviews whose logit has the sign of their label."""
-    check_labelled(logits, labels)
-    check_labels(labels)
-    right = (logits > 0) == torch.as_tensor(labels).bool()
+    guards.check_labelled(logits, labels)
+    logits, labels = as_tensor(logits), as_tensor(labels)
+    right = (logits > 0) == labels.to(logits.device).bool()
     return float(right.double().mean())
 
 
 def classification_loss(model, ids, lengths, labels):
     """Return the mean cross-entropy in nats: ids (N, T), lengths (N,), labels (N,)."""
-    return F.binary_cross_entropy_with_logits(model(ids, lengths), labels.float())
+    logits = model(ids, lengths)  # (N,)
+    return F.binary_cross_entropy_with_logits(logits, labels.to(logits))
 
 
 def train_steps(
@@ -338,6 +344,7 @@ def train_steps(
         value.backward()
         clip_gradients(model.parameters(), clip)
         optimizer.step()
+        torch.clear_autocast_cache()  # as in chapter 2
         if scheduler is not None:
             scheduler.step()
         yield value.detach()

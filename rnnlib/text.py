@@ -4,32 +4,50 @@
 import collections
 import functools
 import itertools
-import re
+import unicodedata
 
+import numpy as np
 import torch
 
 from rnnlib.guards import (
     check_corpus,
-    check_flat,
     check_ids_to_decode,
-    check_iterable,
     check_reserved,
-    check_token,
     check_unit,
+)
+from rnnlib.guards.containers import (
+    check_flat,
+    check_iterable,
+    check_lookup,
+    check_seed,
+    check_text,
+)
+from rnnlib.guards.vocabularies import (
+    check_cleaned,
+    check_min_freq,
+    check_vocabulary,
+    frequencies,
+    tokens_by_id,
 )
 
 
 def clean(text):
-    """Reduce a text to lower-case letters and single spaces.
+    """Reduce a text to lower-case letters, of any alphabet, and single spaces.
 
     Every run of other characters, line breaks included, becomes one space, so words
-    never run together.
+    never run together. Unicode's categories L and M are letters and their marks.
     """
-    return re.sub("[^A-Za-z]+", " ", text).strip().lower()
+    check_text(text=text)
+    text = unicodedata.normalize("NFC", text.lower())
+    kept = [c if unicodedata.category(c)[0] in "LM" else " " for c in text]
+    cleaned = " ".join("".join(kept).split())
+    check_cleaned(text, cleaned)
+    return cleaned
 
 
 def tokenize(text, unit="char"):
     """Cut a text into tokens: ``"char"`` for characters, ``"word"`` for words."""
+    check_text(text=text)
     check_unit(unit)
     return list(text) if unit == "char" else text.split()
 
@@ -38,17 +56,20 @@ class Vocab:
     """A two-way map between tokens and whole numbers.
 
     Id 0 is ``<unk>``, the unknown token; then come the ``reserved`` ones, such as
-    ``("<pad>",)``, then all seen at least ``min_freq`` times, most frequent first.
+    ``("<pad>",)``, then all seen at least ``min_freq`` times, most frequent first; the
+    ``rare`` ones count as unknown.
     """
 
     def __init__(self, tokens, min_freq=0, reserved=()):
         check_iterable(tokens)
         check_reserved(reserved)
+        check_min_freq(min_freq)
         tokens, special = list(tokens), ["<unk>", *reserved]
         check_flat(tokens)
         counts = collections.Counter(tokens).most_common()
         frequent = [token for token, count in counts if count >= min_freq]
         self.tokens = special + [token for token in frequent if token not in special]
+        self.rare = {token for token, count in counts if count < min_freq}
         self._ids = {token: i for i, token in enumerate(self.tokens)}
 
     def __len__(self):
@@ -65,13 +86,35 @@ class Vocab:
         is 0."""
         if isinstance(tokens, (list, tuple)):
             return [self[token] for token in tokens]
-        check_token(tokens)
+        check_lookup(self, tokens)
         return self._ids.get(tokens, 0)
 
     def decode(self, ids):
         """Return the list of tokens for a list or a 1-D tensor of ids."""
         check_ids_to_decode(ids, len(self))
-        return [self.tokens[i] for i in torch.as_tensor(ids).tolist()]
+        return [self.tokens[i] for i in ids]
+
+
+def as_vocab(vocab):
+    """Return a Vocab of the same tokens and ids for a vocabulary of another library.
+
+    Such as d2l's or torchtext's, or a dict from tokens to ids.
+    """
+    if isinstance(vocab, Vocab):
+        return vocab
+    check_vocabulary(vocab)
+    own = Vocab.__new__(Vocab)
+    own.tokens = tokens_by_id(vocab)
+    own._ids = {token: i for i, token in enumerate(own.tokens)}
+    own.rare = set(frequencies(vocab)) - own._ids.keys() if "<unk>" in own else set()
+    return own
+
+
+def as_tensor(values):
+    """Return the numbers of any container, such as a Series, in their order."""
+    if isinstance(values, torch.Tensor):
+        return values
+    return torch.as_tensor(np.asarray(values).tolist())
 
 
 def sequential_pass(corpus, batch_size, num_steps, offset):
@@ -123,7 +166,7 @@ class Batches:
 
     def __init__(self, one_pass, corpus, batch_size, num_steps, offset, generator):
         check_corpus(corpus, batch_size, num_steps, offset)
-        self.corpus = torch.as_tensor(corpus).long()
+        self.corpus = as_tensor(corpus).long()
         self.batch_size, self.num_steps, self.offset = batch_size, num_steps, offset
         self.contiguous = one_pass is sequential_pass
         self._one_pass, self._generator = one_pass, generator
@@ -163,6 +206,7 @@ def sequential_batches(corpus, batch_size, num_steps, offset=None, seed=0):
     anew from 0 .. T - 1 at every pass, with this ``seed``, so that the cuts fall
     elsewhere each epoch; give 0 for an evaluation that must not vary.
     """
+    check_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     return Batches(sequential_pass, corpus, batch_size, num_steps, offset, generator)
 
@@ -173,12 +217,13 @@ def random_batches(corpus, batch_size, num_steps, offset=None, seed=0):
     As :func:`sequential_batches`; the order is drawn anew at every pass too. Windows
     that don't fill a last minibatch are left out of that pass.
     """
+    check_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     one_pass = functools.partial(random_pass, generator=generator)
     return Batches(one_pass, corpus, batch_size, num_steps, offset, generator)
 
 
-def one_hot(ids, vocab_size, dtype=torch.float32):
+def one_hot(ids, vocab_size, dtype=None):
     """Turn ids (N, T) into one-hot rows (T, N, V), time first for a loop over time."""
     ids = ids.T.long().unsqueeze(-1)  # (T, N, 1)
     shape = (*ids.shape[:2], vocab_size)

@@ -9,10 +9,10 @@ import time
 import torch
 import torch.nn.functional as F
 
-from rnnlib.guards import Diverged, check_counted, check_positive, check_sizes
-from rnnlib.guards.fits import check_batches, check_optimizer, check_rate, check_repeatable, check_scheduler
+from rnnlib.guards import Diverged, WorseThanGuessing, check_counted, check_known, check_positive, check_sizes, fits
 from rnnlib.scratch import perplexity, safe_exp, total, train_epoch
 from rnnlib.sentiment import accuracy, score_reviews, train_steps
+from rnnlib.text import as_tensor
 
 
 class History(list):
@@ -23,7 +23,8 @@ class History(list):
 
     Attributes:
         keys: the names of the columns, in order.
-        status: ``"finished"``, ``"stopped"`` (by the reader), ``"diverged"`` or ``"failed"`` (with another error);
+        status: ``"finished"``, ``"stopped"`` (by the reader), ``"diverged"`` (the gradients exploded, or the last
+            training perplexity is more than twice that of guessing) or ``"failed"`` (with another error);
             ``"running"`` until then.
         optimizer: kept so that a resumed training goes on with the same moments.
         landmarks: dict of perplexities to draw beside the curves.
@@ -32,11 +33,33 @@ class History(list):
     keys = ("epoch", "train", "valid", "tokens_per_second", "seconds", "sample")
 
     def __init__(self, landmarks=None):
+        fits.check_landmarks(landmarks)
         super().__init__()
         self.status, self.optimizer, self.landmarks = "running", None, dict(landmarks or {})
 
+    def copy(self):
+        """Return a history of the same epochs, to which more can be added without changing this one."""
+        return self.of(self)
+
+    def of(self, rows):
+        """Return a history of the same training with these rows."""
+        other = type(self)(self.landmarks)
+        other.extend(rows)
+        other.status, other.optimizer = self.status, self.optimizer
+        return other
+
+    def __getitem__(self, place):
+        """Return the row of an epoch, or a history of the epochs in a slice."""
+        found = super().__getitem__(place)
+        return self.of(found) if isinstance(place, slice) else found
+
+    def __add__(self, rows):
+        """Return a history with more rows at its end."""
+        return self.of([*self, *rows])
+
     def column(self, key):
         """Return the epochs and the values of one key, without the epochs in which it wasn't measured."""
+        check_known(self.keys, key=key)
         rows = [row for row in self if row[key] is not None]
         return [row["epoch"] for row in rows], [row[key] for row in rows]
 
@@ -54,6 +77,8 @@ class History(list):
 
     def first_epoch(self, perplexity, key="train"):
         """Return the first epoch whose perplexity is at most this, or None."""
+        fits.check_threshold(perplexity)
+        check_known(self.keys, key=key)
         return next((row["epoch"] for row in self if row[key] is not None and row[key] <= perplexity), None)
 
     def plot(self):
@@ -98,6 +123,9 @@ class Progress(History):
         return plots.accuracy_figure(self)
 
 
+WORSE = " · worse than guessing at random: try a smaller learning rate"
+
+
 def watch(history, rounds, report):
     """Run a training round by round, until it ends, is stopped, or its gradients explode: the shell of every ``fit``.
 
@@ -115,6 +143,9 @@ def watch(history, rounds, report):
         history.status = "stopped"
         done = f"{history[-1]['epoch']:.3g}" if history else "0"
         line = f"stopped after {done} epochs; the model is kept, and history=history goes on"
+    except WorseThanGuessing:
+        history.status = "diverged"
+        line = line if line.endswith(WORSE) else line + WORSE
     except Diverged as error:
         history.status = "diverged"
         epoch = int(history[-1]["epoch"]) + 1 if history else 1
@@ -173,13 +204,19 @@ def fit(
             not above 0, or an optimizer or scheduler that doesn't fit. Such a history stays as it was.
     """
     check_sizes(epochs=epochs, valid_every=valid_every, sample_every=sample_every)
-    check_repeatable(train_batches=train_batches, valid_batches=valid_batches)
+    fits.check_model(model)
+    fits.check_repeatable(train_batches=train_batches, valid_batches=valid_batches)
+    fits.check_fitting(model, train_batches=train_batches, valid_batches=valid_batches)
     check_positive(clip=clip)
-    check_rate(lr, optimizer)
+    fits.check_rate(lr, optimizer)
+    fits.check_landmarks(landmarks)
+    fits.check_shown(sample, report)
+    fits.check_history(history, History)
+    fits.check_resumable(history, optimizer)
     history = History() if history is None else history
     optimizer = optimizer or history.optimizer or torch.optim.SGD(model.parameters(), lr=1.0)
-    check_optimizer(optimizer, model)
-    check_scheduler(scheduler, optimizer)
+    fits.check_optimizer(optimizer, model)
+    fits.check_scheduler(scheduler, optimizer)
     history.landmarks.update(landmarks or {})
     history.optimizer = optimizer
     if lr is not None:
@@ -200,9 +237,11 @@ def fit(
             # The first epochs are slower than the rest, so they are no guide to the time still to go.
             per_epoch = (time.perf_counter() - start) / trained
             line = status_line(history, last, (epochs - trained) * per_epoch if 3 <= trained < epochs else None)
-            if trained == epochs and row["train"] > getattr(model, "vocab_size", math.inf):
-                line += " · worse than guessing at random: try a smaller learning rate"
+            guessing = getattr(model, "vocab_size", math.inf)  # its perplexity
+            if trained == epochs and not row["train"] <= guessing:
+                line += WORSE
             yield line
+        fits.check_learned(row["train"], 2 * guessing)
 
     watch(history, rounds(), report or live_report())
     return history
@@ -273,8 +312,15 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
             model.
     """
     check_sizes(epochs=epochs, rounds=rounds)
-    check_batches(batches)
-    check_optimizer(optimizer, model)
+    fits.check_model(model)
+    fits.check_batches(batches)
+    fits.check_reviews(model, batches)
+    fits.check_optimizer(optimizer, model)
+    fits.check_scheduler(options.get("scheduler"), optimizer)
+    check_positive(clip=options.get("clip", 1.0))
+    fits.check_valid(model, valid)
+    fits.check_shown(options.get("loss"), report)
+    fits.check_history(history, Progress)
     if report is None:
         from rnnlib import plots
 
@@ -302,6 +348,8 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
                     if progress[-1] is progress.best:
                         kept["state"] = copy.deepcopy(model.state_dict())
                 yield progress_line(progress, begun + epochs)
+        if "loss" not in options:  # of two classes: guessing has a perplexity of 2
+            fits.check_learned(safe_exp(progress[-1]["loss"]), 2 * 2)
 
     watch(progress, all_rounds(), report)
     if kept:
@@ -311,8 +359,8 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
 
 def evaluate(model, rows, labels):
     """Return held-out loss in nats and accuracy, under the names that :class:`Progress` has for them."""
-    scores, labels = score_reviews(model, rows), torch.as_tensor(labels)
-    loss = F.binary_cross_entropy_with_logits(scores, labels.float())
+    scores, labels = score_reviews(model, rows), as_tensor(labels)
+    loss = F.binary_cross_entropy_with_logits(scores, labels.to(scores))
     return {"valid_loss": float(loss), "accuracy": accuracy(scores, labels)}
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks import clock, compare, picture, record, training
+from benchmarks import beyond, clock, compare, picture, record, training
 
 CPU = torch.device("cpu")
 
@@ -110,3 +110,28 @@ def test_picture_shows_what_is_recorded():
     assert sorted(bar.get_width() for bar in races.patches) == sorted(
         row["CPU s to 1.1"] for row in picture.rows_of("recipes")
     )
+
+
+def test_both_loops_compute_the_same():
+    """What is timed against each other in chapter 11: a[:, t] and unbind."""
+    a, b, h = torch.rand(3, 7, 2), torch.rand(3, 7, 2), torch.rand(3, 2)
+    assert torch.equal(beyond.by_index(a, b, h), beyond.by_unbind(a, b, h))
+
+
+def test_models_of_equal_size():
+    for name, make in beyond.MIXERS.items():
+        weights = beyond.weights_of(make(28, beyond.sized(make, 28)))
+        assert abs(weights / 70_000 - 1) < 0.04, name
+
+
+def test_only_the_second_half_of_a_window_is_judged():
+    """A model that knows nothing in the first half of a window and all in the second has perplexity 1."""
+
+    class LateRiser(torch.nn.Module):
+        def forward(self, ids):
+            targets = torch.cat([ids[:, 1:], (ids[:, -1:] + 1) % 4], dim=1)  # of a text 0, 1, 2, 3, 0, 1, …
+            logits = 100.0 * torch.nn.functional.one_hot(targets, 4).float()
+            logits[:, : ids.shape[1] // 2] = 0.0
+            return logits.transpose(0, 1).flatten(0, 1), None
+
+    assert beyond.second_half(LateRiser(), torch.arange(1000) % 4) == pytest.approx(1.0)

@@ -81,7 +81,6 @@ def lab(tmp_path_factory):
     course, settings = tmp_path_factory.mktemp("course"), tmp_path_factory.mktemp("settings")
     folder = course / "notebooks"
     shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".*"))
-    shutil.copytree(ROOT / "benchmarks" / "results", course / "benchmarks" / "results")  # chapters read them
     SHOTS.mkdir(parents=True, exist_ok=True)
     (SHOTS / "delays.txt").unlink(missing_ok=True)
     news = settings / "@jupyterlab" / "apputils-extension"

@@ -1,6 +1,5 @@
 """The checkers of all exercises: solutions pass, wrong answers get their own message, nothing makes a checker fail."""
 
-import functools
 import inspect
 import math
 
@@ -44,10 +43,13 @@ def test_untouched_stub_is_not_started(exercise, capsys):
     assert capsys.readouterr().out == f"{not_started}{not_started}Hint 3: {exercise.hints[2]}\n"
 
 
-@functools.cache
-def verdict_on(name, slip):
-    exercise = check.catalogue()[name]
-    return exercise.verdict(exercise.wrong[slip][0])
+VERDICTS = {}  # on known wrong answers, by exercise and slip
+
+
+def verdict_on(exercise, slip):
+    if (exercise.name, slip) not in VERDICTS:
+        VERDICTS[exercise.name, slip] = exercise.verdict(exercise.wrong[slip][0])
+    return VERDICTS[exercise.name, slip]
 
 
 SLIPS = [(exercise, slip) for exercise in EXERCISES for slip in exercise.wrong]
@@ -56,7 +58,7 @@ SLIPS = [(exercise, slip) for exercise in EXERCISES for slip in exercise.wrong]
 @pytest.mark.parametrize(("exercise", "slip"), SLIPS, ids=[f"{e.name}-{slip}" for e, slip in SLIPS])
 def test_wrong_answer_gets_its_own_message(exercise, slip):
     _, part = exercise.wrong[slip]
-    verdict = verdict_on(exercise.name, slip)
+    verdict = verdict_on(exercise, slip)
     assert verdict.startswith("Not yet:")
     assert part in verdict
     others = [other for name, (_, other) in exercise.wrong.items() if name != slip]
@@ -161,7 +163,7 @@ def test_has_three_hints_stars_and_a_section(exercise):
 def test_no_verdict_tells_the_solution(exercise):
     lines = inspect.getsource(exercise.solution).replace(exercise.stub().rpartition("\n")[0], "").splitlines()
     lines = [line.split("#")[0].strip().removeprefix("return ") for line in lines]
-    verdicts = "".join(verdict_on(exercise.name, slip) for slip in exercise.wrong)
+    verdicts = "".join(verdict_on(exercise, slip) for slip in exercise.wrong)
     assert not [line for line in lines if len(line) > 20 and line in verdicts]
 
 
@@ -311,10 +313,7 @@ def test_articles_are_as_spoken(name):
     assert check.frame.with_article(name.split()[1]) == name
 
 
-FAST = QUICK
-
-
-@pytest.mark.parametrize("exercise", FAST, ids=[exercise.name for exercise in FAST])
+@every_exercise
 def test_solutions_pass_in_double_precision(exercise):
     torch.set_default_dtype(torch.float64)
     try:

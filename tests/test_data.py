@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import re
 import socket
@@ -15,10 +16,10 @@ import pytest
 from local_server import CHANGED, HTML, PAUSE, RIGHT, TEXT, listing, put, sha256
 
 from rnnlib import data
-from rnnlib.data import imdb, places, texts
+from rnnlib.data import imdb, places, texts, weather
 
 ROOT = Path(data.__file__).parents[2]
-STORY = texts._story()
+STORY = texts._shipped(texts.STORY)
 # Opens another process's program: the package alone, without its import of torch, which takes seconds.
 BARE_PACKAGE = "import sys, types; sys.modules['rnnlib'] = types.ModuleType('rnnlib'); "
 BARE_PACKAGE += f"sys.modules['rnnlib'].__path__ = [{str(ROOT / 'rnnlib')!r}]; from rnnlib import data\n"
@@ -35,6 +36,8 @@ BAD_FILES = {
 def at(server, cache, monkeypatch):
     """Return a function that makes "tale" the only corpus, at `path` of the server."""
     monkeypatch.setattr(imdb, "HALVES", {})
+    monkeypatch.setattr(weather, "where", dict)
+    monkeypatch.setattr(weather, "load_weather", lambda: None)
 
     def register(path, **changes):
         tale = texts.Corpus("tale.txt", server.url + path, sha256(RIGHT))
@@ -565,10 +568,11 @@ def fetched(at, monkeypatch):
     monkeypatch.setitem(texts.CORPORA, "saga", texts.CORPORA["tale"])
     monkeypatch.setattr(data, "load_text", fetched.append)
     monkeypatch.setattr(imdb, "prefetch", lambda: fetched.append("imdb"))
+    monkeypatch.setattr(weather, "load_weather", lambda: fetched.append("weather"))
     return fetched
 
 
-@pytest.mark.parametrize("names", [["saga"], ["imdb"], ["imdb", "tale"]])
+@pytest.mark.parametrize("names", [["saga"], ["imdb"], ["weather", "tale"]])
 def test_prefetch_fetches_what_is_named(names, fetched):
     data.prefetch(*names)
     assert fetched == names
@@ -576,11 +580,11 @@ def test_prefetch_fetches_what_is_named(names, fetched):
 
 def test_prefetch_fetches_everything_if_nothing_is_named(fetched):
     data.prefetch()
-    assert fetched == ["tale", "saga", "imdb"]
+    assert fetched == ["tale", "saga", "imdb", "weather"]
 
 
 def test_prefetch_names_the_choices_before_it_fetches_anything(fetched):
-    with pytest.raises(ValueError, match=r"^unknown corpus 'hamlet'; choose from 'tale', 'saga', 'imdb'$"):
+    with pytest.raises(ValueError, match=r"^unknown corpus 'hamlet'; choose from 'tale', 'saga', 'imdb', 'weather'$"):
         data.prefetch("tale", "hamlet")
     assert fetched == []
 
@@ -619,4 +623,77 @@ def test_command_fetches_what_is_named(command):
 def test_command_names_the_choices(command):
     done = command("hamlet")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "unknown corpus 'hamlet'; choose from 'time_machine', 'shakespeare', 'imdb'\n"
+    names = "'time_machine', 'shakespeare', 'cmudict', 'imdb', 'weather'"
+    assert done.stderr == f"unknown corpus 'hamlet'; choose from {names}\n"
+
+
+# What was measured
+
+
+def test_recorded_measurements_come_with_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert {row["recipe"] for row in data.recorded("recipes")}
+    assert len(data.recorded("memory")) > 100
+    for name in ("nothing", "", None, "../results/recipes", ["recipes"]):
+        with pytest.raises(
+            ValueError, match="is no recorded measurement; choose one of attention, beyond, cells, chapters"
+        ):
+            data.recorded(name)
+
+
+def test_no_chapter_reads_a_file_beside_it():
+    for chapter in (Path(__file__).parent.parent / "notebooks").glob("*.ipynb"):
+        cells = [cell for cell in json.loads(chapter.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+        sources = ["".join(cell["source"]) for cell in cells]
+        assert not [source for source in sources if re.search(r"benchmarks|\.\./", source)], chapter.name
+
+
+# A text of one's own
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Café naïve.\n".encode(), "Café naïve.\n"),
+        (b"\xef\xbb\xbf" + "Café".encode(), "Café"),  # a byte order mark, as Windows writes it
+        ("Café 风".encode("utf-16"), "Café 风"),
+        (b"\xfe\xff" + "Café 风".encode("utf-16-be"), "Café 风"),
+        ("Café".encode("utf-32"), "Café"),
+        ("Cafe\u0301".encode(), "Café"),  # one letter, not a letter and an accent
+        (b"one\r\ntwo\rthree", "one\ntwo\nthree"),
+    ],
+)
+def test_a_text_of_one_s_own(content, text, tmp_path, monkeypatch, capsys):
+    (tmp_path / "my.txt").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    assert data.load_text("my.txt") == data.load_text(Path("my.txt")) == data.load_text(tmp_path / "my.txt") == text
+    assert f"my.txt: {len(text)} characters from your file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("Café".encode("latin-1"), r"my.txt is not in UTF-8 \(byte 4 is 0xe9\): save it as UTF-8"),
+        ("风急天高".encode("gb18030"), "my.txt is not in UTF-8"),
+        ("Cafe".encode("utf-16-le"), "my.txt holds zero bytes: .* save it as UTF-8"),
+        (b"\xff\xfea", "my.txt is not in UTF-16"),
+        (b"", "my.txt is empty"),
+        (b" \n\n", "my.txt is empty"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named(content, message, tmp_path):
+    (tmp_path / "my.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        data.load_text(tmp_path / "my.txt")
+
+
+@pytest.mark.parametrize("name", ["missing.txt", "no/such/folder.txt", "", "a\0b", None, 3, ["time_machine"], {}])
+def test_a_text_that_is_not_there_is_named(name):
+    message = r"name=.* is no corpus of the course .*'time_machine', 'shakespeare'.* and no"
+    with pytest.raises(ValueError, match=message):
+        data.load_text(name)
+
+
+def test_a_folder_is_no_text(tmp_path):
+    with pytest.raises(ValueError, match="is a folder, not a text"):
+        data.load_text(tmp_path)

@@ -20,10 +20,28 @@ from rnnlib import explore, plots
 NAMES = list(explore.catalogue())
 
 
+def made(name):
+    """Return a small instance of an explorer of the catalogue."""
+    explorer_class, arguments = explore.catalogue()[name]
+    return explorer_class(**arguments)
+
+
 @pytest.fixture(scope="module")
 def explorers():
     """One small instance of each explorer, shared by the tests of this file."""
-    return {name: explorer(**arguments) for name, (explorer, arguments) in explore.catalogue().items()}
+    return {name: made(name) for name in NAMES}
+
+
+@pytest.fixture(params=NAMES)
+def explorer(request, explorers):
+    """Each explorer of the catalogue; tests/test_docs.py runs the same tests on the one that CONTRIBUTING shows."""
+    return explorers[request.param]
+
+
+@pytest.fixture(params=NAMES)
+def fresh(request):
+    """Each explorer of the catalogue, not shared with other tests."""
+    return made(request.param)
 
 
 def extremes(control):
@@ -42,9 +60,7 @@ def extremes(control):
     return list(control._options_values)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_control_from_end_to_end(explorers, name):
-    explorer = explorers[name]
+def test_every_control_from_end_to_end(explorer):
     assert 1 <= len(explorer.controls) <= 3, "at most three controls: turn the rest into presets"
     size = explorer.figure().get_size_inches().tolist()
     for control_name, control in explorer.controls.items():
@@ -56,9 +72,7 @@ def test_every_control_from_end_to_end(explorers, name):
             assert explorer.describe(data).strip().endswith((".", "…", "?")), "the finding is a sentence"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_presets_set_known_controls_to_possible_values(explorers, name):
-    explorer = explorers[name]
+def test_presets_set_known_controls_to_possible_values(explorer):
     for preset in explorer.presets.values():
         assert set(preset) <= set(explorer.controls)
         before = {name: control.value for name, control in explorer.controls.items()}
@@ -72,17 +86,13 @@ def test_presets_set_known_controls_to_possible_values(explorers, name):
             explorer.controls[control_name].value = value
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_says_its_question_and_has_labelled_controls(explorers, name):
-    explorer = explorers[name]
+def test_says_its_question_and_has_labelled_controls(explorer):
     assert explorer.title and explorer.question.strip().endswith("?")
     assert all(control.description for control in explorer.controls.values())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_figure_is_pure(explorers, name):
+def test_figure_is_pure(explorer):
     """The same values give the same picture, and asking for other values moves no control."""
-    explorer = explorers[name]
     before = {name: control.value for name, control in explorer.controls.items()}
     first, second = plots.png(explorer.figure()), plots.png(explorer.figure())
     assert first == second
@@ -137,7 +147,7 @@ def more_of(name):
         verdict.controls["review"].value = "good but bad good"
         return [verdict]
     if name == "ThresholdDesk":
-        return [explore.ThresholdDesk(torch.tensor([3.0, -1.0, 2.0, -2.0]), [0, 1, 1, 0], ["a", "b", "c", "d"])]
+        return [explore.ThresholdDesk(torch.tensor([9.0, -9.0, 2.0, -2.0]), [0, 1, 1, 0], ["a", "b", "c", "d"])]
     return []
 
 
@@ -169,18 +179,21 @@ class Page:
         self.updates.append(data)
 
 
-@pytest.fixture
-def page(monkeypatch):
+def put_page(monkeypatch):
+    """Let everything that is displayed go to a page, which is returned."""
     page = Page()
     monkeypatch.setattr("IPython.display.display", page.display)
     monkeypatch.setattr("rnnlib.explore.frame.display", page.display)
     return page
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_show_displays_controls_picture_and_sentence(name, page):
-    explorer_class, arguments = explore.catalogue()[name]
-    explorer_class(**arguments).show()
+@pytest.fixture
+def page(monkeypatch):
+    return put_page(monkeypatch)
+
+
+def test_show_displays_controls_picture_and_sentence(fresh, page):
+    fresh.show()
     kinds = [set(data) for data in page.shown]
     assert len(kinds) == 3
     assert "application/vnd.jupyter.widget-view+json" in kinds[0]
@@ -227,9 +240,8 @@ def test_colours_differ_for_colour_blind_readers(eyes):
     assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(seen, 2)) > 10
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_two_lines_differ_by_colour_alone(explorers, name):
-    for axes in explorers[name].figure().axes:
+def test_no_two_lines_differ_by_colour_alone(explorer):
+    for axes in explorer.figure().axes:
         lines = [line for line in axes.lines if not line.get_label().startswith("_")]
         looks = [(line.get_linestyle(), line.get_marker(), line.get_linewidth()) for line in lines]
         assert len(set(looks)) == len(looks), [line.get_label() for line in lines]
@@ -240,20 +252,18 @@ def living_figures():
     return sum(issubclass(type(thing), Figure) for thing in gc.get_objects())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "HiddenSizeLab"])
-def test_use_leaves_nothing_behind(name, page):
+@pytest.mark.parametrize("fresh", [name for name in NAMES if name != "HiddenSizeLab"], indirect=True)
+def test_use_leaves_nothing_behind(fresh, page):
     """However often a slider moves, the page holds one picture of as many artists, and no figure stays in memory."""
-    explorer_class, arguments = explore.catalogue()[name]
-    explorer = explorer_class(**arguments)
-    explorer.show()
-    values = explorer.values()
-    artists = len(explorer.figure().findobj())
-    control = next(c for c in explorer.controls.values() if not isinstance(c, widgets.Text))
+    fresh.show()
+    values = fresh.values()
+    artists = len(fresh.figure().findobj())
+    control = next(c for c in fresh.controls.values() if not isinstance(c, widgets.Text))
     figures = living_figures()
     for value in [*extremes(control), *extremes(control), control.value]:
         control.value = value
-    assert explorer.values() == values
-    assert len(explorer.figure().findobj()) == artists
+    assert fresh.values() == values
+    assert len(fresh.figure().findobj()) == artists
     assert living_figures() <= figures
     assert len(page.shown) == 3
 
@@ -310,7 +320,7 @@ def test_error_at_an_extreme_value_is_found(page):
     faulty = Faulty(n=widgets.IntSlider(3, min=1, max=7, description="n"))
     faulty.show()
     with pytest.raises(ZeroDivisionError):
-        test_every_control_from_end_to_end({"Faulty": faulty}, "Faulty")
+        test_every_control_from_end_to_end(faulty)
     with pytest.raises(ZeroDivisionError):
         faulty.controls["n"].value = 7
     assert page.updates[-1]["text/markdown"] == "**Error:** ZeroDivisionError: division by zero", "the reader is told"
@@ -389,7 +399,7 @@ def test_unroll_stepper_draws_states_and_bits(explorers):
 
 
 def test_unroll_stepper_explains_texts_it_cannot_read(explorers):
-    for characters, message in (("", "empty"), ("t", "too short"), ("Time", "T")):
+    for characters, message in (("", "empty"), ("t", "too short"), ("時間", "has never seen")):
         with pytest.raises(ValueError, match=message):
             explorers["UnrollStepper"].measure(characters, 0)
 

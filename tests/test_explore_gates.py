@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnnlib import explore, gates, layers, plots, pretrained
+from rnnlib import explore, gates, layers, plots, pretrained, tasks
 from rnnlib.explore import gates as explorers
 
 
@@ -77,7 +77,7 @@ def test_console_writes_the_text_under_each_axes(console):
 def test_console_explains_bad_inputs(console):
     for characters, message in (
         ("abc", "has 3 characters: give it 4 to 60"),
-        ("Über uns", "never seen"),
+        ("時間旅行", "has never seen '時', '間', '旅', '行': type other characters"),
         ("", "empty"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -111,7 +111,7 @@ def test_half_life_explorer(bias, steps):
 
 
 def test_every_cell_of_the_tasks_has_a_look():
-    assert set(gates.CELLS) == set(explore.ForgetBiasHalfLife.looks)
+    assert set(tasks.CELLS) == set(explore.ForgetBiasHalfLife.looks)
 
 
 def test_influence_is_the_gradient(networks):

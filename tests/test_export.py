@@ -74,6 +74,18 @@ def test_page_shows_every_picture_and_finding(pages, path):
 
 
 @every_chapter
+def test_checks_alone_are_folded(pages, path):
+    """The inputs that the notebook folds, and no others, in the same order."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code" and cell.source]
+    folded = ["hide-input" in cell.metadata.get("tags", []) for cell in cells]
+    inputs = pages[path].select(".jp-InputArea-editor")
+    assert [bool(editor.find_parent("details", class_="check")) for editor in inputs] == folded
+    for details in pages[path].select("details.check"):
+        assert not details.has_attr("open") and details.summary.get_text(strip=True)
+        assert not details.find(class_="jp-OutputArea"), "the verdict stays in sight"
+
+
+@every_chapter
 def test_page_needs_nothing_from_elsewhere(pages, path):
     page = pages[path]
     for tag, attribute in (("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src"), ("source", "src")):

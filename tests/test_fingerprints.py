@@ -27,7 +27,7 @@ def fingerprints(source):
     """Return the fingerprint of each function and class of a source, by name."""
     found = {}
     for node in ast.parse(source).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             for inner in ast.walk(node):
                 if isinstance(getattr(inner, "body", None), list):
                     inner.body = [part for part in inner.body if not is_guard(part) and not is_docstring(part)]

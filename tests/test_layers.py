@@ -261,7 +261,7 @@ WRONG = [
     (lambda: LanguageModel(nn.RNN(4, 3), 4)(torch.tensor([[4]])), "id 4 is outside 0 to 3"),
     (lambda: LanguageModel(nn.RNN(4, 3), 4)(torch.tensor([1, 2])), r"shape \(N, T\)"),
     (lambda: LanguageModel(nn.RNN(4, 3), 4)(torch.tensor([[1]]), torch.zeros(1, 3)), "begin_state"),
-    (lambda: LanguageModel(nn.LSTM(4, 3), 4)(torch.tensor([[1]]), torch.zeros(1, 1, 3)), "begin_state"),
+    (lambda: LanguageModel(nn.LSTM(4, 3), 4)(torch.tensor([[1]]), torch.zeros(1, 1, 3)), r"an LSTM needs \(H, C\)"),
     (lambda: zero_state(nn.RNN(4, 3), -1), "batch_size=-1 must be a whole number of at least 1"),
     (lambda: gates.ScratchLSTM(4, 3).begin_state(2.5), "batch_size=2.5 must be"),
     (lambda: ManyToOne(nn.RNN(4, 3), 0), "num_outputs=0"),

@@ -46,7 +46,7 @@ def has_figure(cell):
 
 def test_chapters_are_numbered():
     numbers = [int(path.name[:2]) for path in CHAPTERS]
-    assert numbers == list(range(8))
+    assert numbers == list(range(12))
     assert all(re.fullmatch(r"\d\d_[a-z0-9_]+\.ipynb", path.name) for path in CHAPTERS)
 
 
@@ -266,9 +266,12 @@ def definitions(source):
     """Return the functions and classes that a source defines, by name, docstrings, comments and guards aside."""
     found = {}
     for node in ast.parse(source).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             for inner in ast.walk(node):
-                if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner) is not None:
+                if (
+                    isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+                    and ast.get_docstring(inner) is not None
+                ):
                     inner.body = inner.body[1:]
                 if isinstance(getattr(inner, "body", None), list):
                     inner.body = [part for part in inner.body if not is_guard(part)]
@@ -306,17 +309,20 @@ def test_taught_definitions_have_no_guards(path):
             assert not [name for name in names if name.startswith("check_")], cell.source
 
 
-SHELVES = ("text", "scratch", "gradients", "layers", "gates", "directions", "sentiment")
+EVENING = ("text", "scratch", "gradients", "layers", "gates", "directions", "sentiment")
+SHELVES = (*EVENING, "forecasting", "attention", "shipping", "streams", "beyond", "recurrences")
 NOT_WRITTEN_OUT = {  # what a chapter uses, or says in words, and doesn't write out
-    "text": {"Minibatch"},
+    "text": {"Minibatch", "as_tensor", "as_vocab"},
     "scratch": {"total", "safe_exp", "evaluating", "single_steps", "representable", "new_generator"},
     "gradients": {"saved_bytes"},
-    "gates": {"Task", "learn"},
     "directions": {"put_spaces"},
     "sentiment": {
         *("review_vocab", "encode", "head", "Buckets", "read_padded", "both_ends_state"),
         *("score_reviews", "accuracy", "new_classifier", "use_vectors"),
     },
+    "beyond": {"parity_right"},
+    "attention": {"split"},
+    "shipping": {"write_page", "fill_page"},
 }
 TAUGHT_ELSEWHERE = {"pretrained": {"train_shakespeare"}}
 
@@ -349,13 +355,18 @@ def lines_without_docstring(node):
 
 def test_the_evening_s_reading_is_short():
     sources = {shelf: (ROOT / "rnnlib" / f"{shelf}.py").read_text(encoding="utf-8") for shelf in SHELVES}
-    assert sum(len(source.splitlines()) for source in sources.values()) <= 2000
+    lines = {shelf: len(source.splitlines()) for shelf, source in sources.items()}
+    assert sum(lines[shelf] for shelf in EVENING) <= 2000
+    assert sum(lines.values()) <= 3600  # for all eleven chapters; 3,200 is the goal
     for shelf, source in sources.items():
         assert max(map(len, source.splitlines())) <= 88, f"{shelf}: a cell of a chapter has 88 columns"
         for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.FunctionDef):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 assert lines_without_docstring(node) <= 30, f"{shelf}.{node.name} is longer than 30 lines"
-            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
+            if (
+                isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+                and ast.get_docstring(node) is not None
+            ):
                 text = [line for line in ast.get_docstring(node).splitlines() if line.strip()]
                 assert len(text) <= 5, f"{shelf}.{node.name}: say it in five lines"
 

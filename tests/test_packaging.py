@@ -23,7 +23,7 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 # conda-forge's name for what the Python package index calls otherwise.
 CONDA_NAME = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 # conda must install what d2l asks for, or pip would bring a second copy of it.
-CONDA_ALONE = {"python", "pip", "pandas", "jupyter"}
+CONDA_ALONE = {"python", "pip", "jupyter"}
 
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -65,7 +65,7 @@ def test_environment_yml_agrees_with_pyproject():
     ranges, pip = conda()
     pip = [Requirement(line) for line in pip if line != "-e ."]
     found = ranges | {requirement.name: requirement.specifier for requirement in pip}
-    wanted = {CONDA_NAME.get(r.name, r.name): r.specifier for r in requirements("lab", "d2l", "test")}
+    wanted = {CONDA_NAME.get(r.name, r.name): r.specifier for r in requirements("lab", "d2l", "ship", "test")}
     assert set(found) == set(wanted) | CONDA_ALONE
     assert {name: specifier for name, specifier in found.items() if name in wanted} == wanted
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from rnnlib import plots, text
+from rnnlib import lettering, plots, text
 from rnnlib.plots import LiveCurve, TextReport, curve_figure
 from rnnlib.scratch import ScratchRNN
-from rnnlib.training import History, fit
+from rnnlib.training import History, Progress, fit
 
 LOOP = [i * i % 11 for i in range(300)]
 
@@ -287,7 +287,8 @@ def test_sample_stands_under_the_curve():
         (1, 30, [1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30]),
         (1, 28, [1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30]),
         (4, 12, [5, 7, 10]),
-        (50, 5000, [50, 100, 200, 500, 1000]),
+        (50, 5000, [50, 100, 200, 500, 1000, 2000, 5000]),
+        (1, 5000, [1, 10, 100, 1000]),
     ],
 )
 def test_perplexity_axis_has_plain_numbers(lowest, highest, ticks):
@@ -441,15 +442,119 @@ def test_style_can_be_read_without_colours():
     assert not plt.rcParams["axes.spines.top"]
 
 
-@pytest.mark.parametrize("sample", ["$x^{$", "a\\b $\\frac{$", "时间旅行者", "tab\tbell\x07", "\U0001f600", r"\$"])
+SAMPLES = ["$x^{$", r"a\b $\frac{$ x$", "时间旅行者", "tab\tbell\x07", "\U0001f600", r"\$", "שלום", "e\u0301\u200b", ""]
+
+
+def texts_of(fig):
+    """Return what is written in a figure, and assert that none of it is read as a formula."""
+    found = [artist for artist in fig.findobj(Text) if "mathdefault" not in artist.get_text()]
+    assert not [artist.get_text() for artist in found if artist._preprocess_math(artist.get_text())[1]]
+    return [artist._preprocess_math(artist.get_text())[0] for artist in found]
+
+
+def row(epoch, train, valid, sample=None):
+    return {"epoch": epoch, "train": train, "valid": valid, "sample": sample, "seconds": 1.0}
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=ascii)
 @pytest.mark.filterwarnings("error")
-def test_any_sample_is_drawn(sample):
-    history = History(landmarks={sample: 3.0, "infinite": math.inf, "none": math.nan, "zero": 0.0})
-    history.append({"epoch": 1, "train": math.nan, "valid": 1e300, "sample": sample, "seconds": 1.0})
+def test_any_text_of_a_training_is_drawn(sample):
+    """A sample, the name of a landmark and a status, each as it is, or with □ for what no font has."""
+    history = History(landmarks={f"by {sample}": 3.0})
+    history.append(row(1, 2.0, 2.5, f"begin {sample} end"))
     curve = plots.LiveCurve()
-    curve.draw(history, sample)
+    curve.draw(history, f"now {sample}")
     assert plots.png(curve.fig)
-    assert "$" not in curve.footer.get_text().replace(r"\$", "")
+    written = texts_of(curve.fig)
+    for expected in (f"by {sample} 3", f"begin {sample} end", f"now {sample}"):
+        assert {lettering.drawable(expected), lettering.drawable(expected, "DejaVu Sans Mono")} & set(written)
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_text_is_drawn_beside_the_accuracy():
+    for sample in SAMPLES:
+        curve = plots.AccuracyCurve()
+        curve.draw(progress_of(0.6), f"now {sample}")
+        assert plots.png(curve.fig)
+        assert lettering.drawable(f"now {sample}") in texts_of(curve.fig)
+
+
+def progress_of(*values):
+    progress = Progress()
+    for epoch, value in enumerate(values, start=1):
+        share = value if not math.isfinite(value) or 0 <= value <= 1 else 0.5
+        progress.append({"epoch": float(epoch), "loss": value, "valid_loss": value, "accuracy": share})
+    return progress
+
+
+NUMBERS = [math.nan, math.inf, -math.inf, 0.0, -1.0, 1e300, 1e-300, 3.0]
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=str)
+@pytest.mark.filterwarnings("error")
+def test_any_number_of_a_training_is_drawn_or_left_out(value):
+    history = History(landmarks={"odd": value, "bigram": 12.0})
+    history.extend([row(1, 2.0, value), row(2, value, value), row(3, 1.5, value)])
+    fig = plots.curve_figure(history)
+    assert plots.png(fig)
+    (axes,) = fig.axes
+    low, high = axes.get_ylim()
+    assert 0 < low < 1 < high < 2e4
+    inside = 1 <= value < 1e4
+    assert np.isfinite(axes.lines[0].get_ydata()).tolist() == [True, inside, True]
+    assert any("odd" in written for written in texts_of(fig)) == inside
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=str)
+@pytest.mark.filterwarnings("error")
+def test_a_training_of_nothing_but_such_numbers_is_drawn(value):
+    history = History(landmarks={"odd": value})
+    history.append(row(1, value, value))
+    assert plots.png(plots.curve_figure(history))
+    assert plots.png(plots.accuracy_figure(progress_of(value)))
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=str)
+@pytest.mark.filterwarnings("error")
+def test_any_number_beside_the_accuracy_is_drawn_or_left_out(value):
+    fig = plots.accuracy_figure(progress_of(0.6, value, 0.5))
+    assert plots.png(fig)
+    losses, accuracies = fig.axes
+    assert np.isfinite(losses.lines[0].get_ydata()).tolist() == [True, math.isfinite(value), True]
+    assert losses.get_ylim() == (0, pytest.approx(2.1 if 2 < value < math.inf else 0.7875))
+    assert accuracies.get_ylim()[1] == 1 and math.isfinite(accuracies.get_ylim()[0])
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=str)
+@pytest.mark.filterwarnings("error")
+def test_an_axis_of_perplexities_takes_any_end(value):
+    fig, axes = plots.new_figure()
+    plots.perplexity_axis(axes, lowest=value, highest=value)
+    plots.draw_landmarks(axes, {"odd": value})
+    axes.plot([1, 2], [value, 3.0])
+    assert plots.png(fig)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_training_whose_samples_look_like_formulas_finishes(screen, capsys):
+    """From the ids of a text full of $ and \\ to the last picture."""
+    own = "$x^{$ and \\frac{ 时间\t😀\n" * 40
+    vocab = text.Vocab(list(own))
+    batches = text.sequential_batches(vocab[list(own)], 4, 10, offset=0)
+    samples = iter(SAMPLES)
+    history = fit(
+        ScratchRNN(len(vocab), 8),
+        batches,
+        len(SAMPLES),
+        valid_batches=batches,
+        sample=lambda: next(samples),
+        sample_every=1,
+        landmarks={"$\\alpha$": 3.0},
+        report=LiveCurve(),
+    )
+    assert history.status == "finished" and len(history) == len(SAMPLES)
+    assert [row["sample"] for row in history] == SAMPLES
+    assert screen.displayed and capsys.readouterr().err == ""
 
 
 def test_a_failing_picture_is_told_once_and_ends_nothing(capsys):

@@ -125,12 +125,11 @@ def test_traced_program_is_the_model(name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_compiled_program_is_the_model_without_a_break(name, monkeypatch):
+def test_compiled_program_is_the_model_without_a_break(name):
     """What is built on nn.RNN, nn.LSTM or nn.GRU needs the switch; without it PyTorch leaves those layers alone."""
-    monkeypatch.setattr(torch._dynamo.config, "allow_rnn", True, raising=False)
     torch._dynamo.reset()
     model, ids = made(name)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch._dynamo.config.patch(allow_rnn=True):
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", module="torch|onnx|copyreg")
         compiled = torch.compile(model, backend="eager", fullgraph=True)

@@ -430,9 +430,10 @@ def test_logits_are_left_alone():
 )
 def test_generate_draws_from_this_distribution(temperature, top_k, expected):
     """Pearson's chi-square of 4000 draws; 3 degrees of freedom exceed 30 once in a million seeds."""
-    vocab = text.Vocab("abc")
-    draws = generate(Memoryless([0.5, 0.3, 0.15, 0.05]), vocab, ["a"], 4000, temperature, top_k, seed=1)[1:]
-    counts = [draws.count(token) for token in vocab.tokens]
+    vocab = text.Vocab("abcd")  # and <unk>, which is never drawn: the others share its probability
+    draws = generate(Memoryless([0.2, 0.4, 0.24, 0.12, 0.04]), vocab, ["a"], 4000, temperature, top_k, seed=1)[1:]
+    counts = [draws.count(token) for token in vocab.tokens[1:]]
+    assert sum(counts) == 4000
     assert all(count == 0 for count, p in zip(counts, expected, strict=True) if p == 0)
     assert sum((count - 4000 * p) ** 2 / (4000 * p) for count, p in zip(counts, expected, strict=True) if p) < 30
 
@@ -457,7 +458,7 @@ def test_greedy_equals_reading_everything_again_each_time(make_model):
     ids = VOCAB[list("time traveller")]
     for _ in range(15):
         logits, _ = model(torch.tensor([ids]), model.begin_state(1))
-        ids.append(int(logits[-1].argmax()))
+        ids.append(1 + int(logits[-1, 1:].argmax()))  # <unk> is never written
     expected = VOCAB.decode(ids)
     assert len(set(expected[14:])) > 1
     assert generate(model, VOCAB, list("time traveller"), 15, temperature=0) == expected

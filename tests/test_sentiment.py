@@ -3,6 +3,7 @@
 import collections
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -93,7 +94,7 @@ def test_batches_hold_reviews_of_like_length_in_a_new_order_each_pass():
 
 def test_buckets_name_bad_input():
     row = torch.tensor([2])
-    with pytest.raises(ValueError, match="0 reviews and 0 labels"):
+    with pytest.raises(ValueError, match="rows is empty, 0 reviews"):
         sentiment.Buckets([], [], 4)
     with pytest.raises(ValueError, match="2 reviews and 1 labels"):
         sentiment.Buckets([row, row], [1], 4)
@@ -121,7 +122,7 @@ def test_split_holds_out_the_last_ids_of_each_class():
         (lambda: sentiment.both_ends(torch.arange(3), 0), "length=0 must be"),
         (lambda: sentiment.review_vocab("one review"), "texts='one review' is one review: give a list of them"),
         (lambda: sentiment.review_vocab(TEXTS, size=2), "size=2 must be a whole number of at least 3"),
-        (lambda: sentiment.pad([]), "rows=0 must be"),
+        (lambda: sentiment.pad([]), "rows is empty, 0 reviews"),
     ],
 )
 def test_wrong_arguments_are_named(call, message):
@@ -185,6 +186,17 @@ def test_neither_padding_nor_company_changes_a_logit(layer, readout, lengths, ex
     shuffled = model(ids[order], sizes[order])
     for logits in (together, longer, shuffled[order.argsort()], sentiment.score_reviews(model, rows, batch_size=2)):
         torch.testing.assert_close(logits, alone, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
+@torch.no_grad()
+def test_lengths_may_come_in_any_container(kind):
+    model = classifier("LSTM", "mean", 0).eval()
+    ids, lengths = sentiment.pad(random_rows([5, 2, 7]))
+    assert torch.equal(model(ids, kind(lengths.tolist())), model(ids, lengths))
+    for wrong in ([5, 2], [5, 2, 8], [5.0, 2.0, 7.0]):
+        with pytest.raises(ValueError, match="length"):
+            model(ids, kind(wrong))
 
 
 @pytest.mark.parametrize("cell", [nn.RNN, nn.GRU, nn.LSTM])
@@ -365,7 +377,9 @@ def test_batch_size_of_logits_is_checked(batch_size):
 
 def test_the_mode_is_put_back_after_an_error():
     model = classifier("LSTM").train()
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match="outside 0 to"):
+        model(torch.full((1, 2), V + 1))
+    with pytest.raises(ValueError, match="the model has vectors for 0 to"):
         sentiment.score_reviews(model, [torch.tensor([V + 1])])
     assert model.training
 

@@ -1,6 +1,19 @@
 """Exercises that check themselves: ``check.NAME(my_answer)`` prints a verdict, ``hint=1`` to ``3`` adds a hint."""
 
-from rnnlib.check import directions, frame, gates, gradients, layers, scratch, sentiment, text
+from rnnlib.check import (
+    attention,
+    beyond,
+    directions,
+    forecasting,
+    frame,
+    gates,
+    gradients,
+    layers,
+    scratch,
+    sentiment,
+    shipping,
+    text,
+)
 from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
 
 EXERCISES = (
@@ -11,6 +24,10 @@ EXERCISES = (
     *gates.EXERCISES,
     *directions.EXERCISES,
     *sentiment.EXERCISES,
+    *forecasting.EXERCISES,
+    *beyond.EXERCISES,
+    *attention.EXERCISES,
+    *shipping.EXERCISES,
 )
 globals().update({exercise.name: exercise for exercise in EXERCISES})
 

@@ -5,8 +5,17 @@ import collections
 import torch
 from torch import nn
 
-from rnnlib.check.frame import Exercise, Wrong, corpus, expect_close, expect_shape, expect_something, kind, within
-from rnnlib.check.layers import bool_of
+from rnnlib.check.frame import (
+    Exercise,
+    Wrong,
+    corpus,
+    expect_close,
+    expect_shape,
+    expect_something,
+    expect_truth,
+    kind,
+    within,
+)
 
 
 def draw_sizes(*highest):
@@ -463,7 +472,7 @@ def _dependencies():
 def test_may_be_believed(answer):
     """From readers of known directions to models that see a single input."""
     cases = _dependencies()
-    got = {name: bool_of(answer(sees.clone()), f"the answer for {name}") for name, sees in cases.items()}
+    got = {name: expect_truth(answer(sees.clone()), f"the answer for {name}") for name, sees in cases.items()}
     for slip, sentence in BELIEF_SLIPS.values():
         if list(got.values()) == [slip(sees) for sees in cases.values()]:
             raise Wrong(f"your function {sentence}")

@@ -208,12 +208,30 @@ def expect_count(got, what):
 
 
 def expect_truth(got, what):
-    """Return True or False, NumPy's too, as a bool, or raise :class:`Wrong` if something else came."""
+    """Return True or False, NumPy's or a tensor's too, as a bool, or raise :class:`Wrong` if something else came."""
     expect_something(got)
+    if isinstance(got, (torch.Tensor, np.ndarray)) and got.ndim == 0 and got.dtype in (torch.bool, np.dtype(bool)):
+        return bool(got)
     if isinstance(got, (bool, np.bool_)):
         return bool(got)
-    remedy = "; bool(…) makes one of a tensor" if isinstance(got, torch.Tensor) else ""
-    raise Wrong(f"{what} should be True or False, but {kind(got)} came{remedy}")
+    raise Wrong(f"{what} should be True or False, but {kind(got)} came")
+
+
+def expect_truths(got, count, what, meaning):
+    """Return answers as a list of bools, or raise :class:`Wrong` unless so many came, of True or False.
+
+    Args:
+        got: a list or tuple, of what :func:`expect_truth` takes, or a tensor or an array of them.
+        count: how many there should be.
+        what: what each is an answer about.
+        meaning: what True stands for.
+    """
+    expect_something(got)
+    if isinstance(got, (torch.Tensor, np.ndarray)):
+        got = got.tolist()
+    if not isinstance(got, (list, tuple)) or len(got) != count:
+        raise Wrong(f"return a list of {count} answers, one for each {what}, but {kind(got)} came")
+    return [expect_truth(one, f"each answer, True for {meaning},") for one in got]
 
 
 def slip_in_all(got, cases, slips):

@@ -1,5 +1,7 @@
 """Exercises of chapter 3: backpropagation through time, clipping and truncation."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -84,7 +86,7 @@ CLIP_HABITS = {
 
 def _test_clip_by_norm(answer):
     worked = [torch.tensor([2.0, 1.0], dtype=torch.float64), torch.tensor([[2.0, 4.0]], dtype=torch.float64)]  # norm 5
-    cases = [(worked, 1.0), (worked, 10.0)]
+    cases = [(worked, 1.0), (worked, 10.0), (worked, 4.9), (worked, 5.1)]
     cases += [(_draw((4, 3), (3,), (2, 2), seed=seed, scale=3.0), 2.0) for seed in range(20)]
     for grads, theta in cases:
         given = [g.clone() for g in grads]
@@ -645,6 +647,8 @@ def _length_after(W_hh, size):
     logs = []
     for seed in range(1, 6):
         products, _ = jacobian_products(W_hh, _drive(size, seed), torch.zeros(64, dtype=torch.float64))
+        if not products[-1].isfinite().all():  # it overflowed
+            return math.inf
         logs.append(torch.linalg.matrix_norm(products[-1], 2).log())
     return float(torch.stack(logs).mean().exp())
 
@@ -675,6 +679,8 @@ def _test_hold_gradient(answer):
     for size in (0.3, 1.0, 3.0):
         W_hh, _ = within(60, answer, _drive(size, 0))
         expect_shape(W_hh, (64, 64), "W_hh")
+        if not W_hh.isfinite().all():
+            raise Wrong(f"W_hh has numbers that are not finite with inputs of size {size:g}: NaN or infinity")
         W_hh = W_hh.detach().double()
         lengths.append(float(W_hh.norm()))
         found[size] = _length_after(W_hh, size)

@@ -3,7 +3,6 @@
 import collections
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -15,9 +14,7 @@ from rnnlib.check.frame import (
     expect_close,
     expect_pair,
     expect_shape,
-    expect_something,
-    expect_truth,
-    kind,
+    expect_truths,
     within,
 )
 from rnnlib.layers import ManyToOne
@@ -746,30 +743,6 @@ TOLD_SLIPS = {
         "That is worse than a coin: True means backwards",
     ),
 }
-
-
-def expect_truths(got, count, what, meaning):
-    """Return answers as a list of bools, or raise :class:`Wrong` unless so many came, of True or False.
-
-    Args:
-        got: a list or tuple, of Python's truth values or NumPy's, or a tensor or an array of them.
-        count: how many there should be.
-        what: what each is an answer about.
-        meaning: what True stands for.
-    """
-    expect_something(got)
-    if isinstance(got, (torch.Tensor, np.ndarray)):
-        got = got.tolist()
-    if not isinstance(got, (list, tuple)) or len(got) != count:
-        raise Wrong(f"return a list of {count} answers, one for each {what}, but {kind(got)} came")
-    return [bool_of(one, f"each answer, True for {meaning},") for one in got]
-
-
-def bool_of(got, what):
-    """Return True or False, a tensor's or NumPy's too, as a bool, or raise :class:`Wrong` for anything else."""
-    if isinstance(got, (torch.Tensor, np.ndarray)) and got.ndim == 0 and got.dtype in (torch.bool, np.dtype(bool)):
-        got = bool(got)
-    return expect_truth(got, what)
 
 
 def _words():

@@ -11,8 +11,17 @@ import torch
 import torch.nn.functional as F
 
 from rnnlib import baselines, data, sentiment
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_pair, expect_shape, expect_something, kind, within
-from rnnlib.check.layers import expect_truths
+from rnnlib.check.frame import (
+    Exercise,
+    Wrong,
+    expect_close,
+    expect_pair,
+    expect_shape,
+    expect_something,
+    expect_truths,
+    kind,
+    within,
+)
 from rnnlib.sentiment import PAD, UNK
 
 # ★ Precision and recall

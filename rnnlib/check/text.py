@@ -365,7 +365,7 @@ def make_pairs(ids, batch_size):
 
 def test_make_pairs(answer):
     """Short texts first, then random ones; say at last what the chapter's check missed."""
-    for num_tokens, batch_size in ((9, 2), (12, 5), (10, 2)):  # no rest, a rest, no last target for all
+    for num_tokens, batch_size in ((9, 2), (12, 5), (10, 2), (12, 4)):  # no rest, a rest, no last target, a large rest
         _expect_pairs(answer, torch.arange(num_tokens), batch_size)
     for _ in range(20):
         batch_size = int(torch.randint(1, 5, ()))

@@ -1,6 +1,18 @@
 """Explorers: one question each, a pure function from values to a figure, and thin controls (all chapters)."""
 
-from rnnlib.explore import directions, gates, gradients, layers, scratch, sentiment, text
+from rnnlib.explore import (
+    attention,
+    beyond,
+    directions,
+    forecasting,
+    gates,
+    gradients,
+    layers,
+    scratch,
+    sentiment,
+    shipping,
+    text,
+)
 from rnnlib.explore.frame import Explorer
 
 EXPLORERS = (
@@ -11,6 +23,10 @@ EXPLORERS = (
     *gates.EXPLORERS,
     *directions.EXPLORERS,
     *sentiment.EXPLORERS,
+    *forecasting.EXPLORERS,
+    *beyond.EXPLORERS,
+    *attention.EXPLORERS,
+    *shipping.EXPLORERS,
 )
 globals().update({explorer.__name__: explorer for explorer in EXPLORERS})
 

@@ -8,8 +8,9 @@ import torch
 from matplotlib.colors import LogNorm
 from torch import nn
 
-from rnnlib import directions, lettering, plots, scratch, text
+from rnnlib import directions, guards, lettering, plots, scratch, text
 from rnnlib.explore.frame import Explorer
+from rnnlib.guards.explorers import check_numbers
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
@@ -65,6 +66,8 @@ class LeakDetector(Explorer):
     }
 
     def __init__(self, ahead, both, vocab, ids, num_steps=35, prefix="the time traveller ", num_tokens=150):
+        for model in (ahead, both):
+            guards.check_vocab(model, vocab)
         self.models, self.vocab, self.ids, self.num_steps = {"forward": ahead, "both": both}, vocab, ids, num_steps
         batches = text.random_batches(ids, min(32, (len(ids) - 1) // num_steps), num_steps, offset=0)
         self.curves, self.written = {}, {}
@@ -138,7 +141,9 @@ class LeakDetector(Explorer):
         curve.legend(loc="center left", bbox_to_anchor=(0.0, 0.4))
         bars.set_ylim(0, 1.05)
         bars.set_ylabel("p (true)")
-        bars.set_xticks(steps, [lettering.visible(token) for token in data["characters"][1:]], family="monospace")
+        mono = "DejaVu Sans Mono"
+        names = [lettering.label(token, mono) for token in data["characters"][1:]]
+        bars.set_xticks(steps, names, family=lettering.families(mono))
         bars.tick_params(axis="x", length=0)
         bars.get_xticklabels()[position - 1].set_fontweight("bold")
         bars.set_title("probability given to the true next character, which stands below", fontsize=10)
@@ -146,8 +151,8 @@ class LeakDetector(Explorer):
         for place, (name, written) in zip((1.1, 0.5), data["written"].items(), strict=True):
             lines = textwrap.wrap(written, 73)[:2]
             page.text(0, place, f"{name} writes", fontsize=9, color=styles[name][0], va="top")
-            written = lettering.literal("\n".join(lines), "DejaVu Sans Mono")
-            page.text(0.155, place, written, family=lettering.families("DejaVu Sans Mono"), fontsize=8.5, va="top")
+            written = lettering.literal("\n".join(lines), mono)
+            page.text(0.155, place, written, family=lettering.families(mono), fontsize=8.5, va="top")
         return fig
 
     def describe(self, data):
@@ -236,7 +241,9 @@ class WhoSeesWhat(Explorer):
             place.spines[:].set_visible(False)
             place.tick_params(length=0)
             lettering.letters_below(place, self.characters)
-        axes.set_yticks(range(T), [lettering.visible(character) for character in self.characters], family="monospace")
+        mono = "DejaVu Sans Mono"
+        names = [lettering.label(character, mono) for character in self.characters]
+        axes.set_yticks(range(T), names, family=lettering.families(mono))
         axes.plot(np.arange(1, T), np.arange(T - 1), "s", markersize=9, fillstyle="none", color=plots.ORANGE)
         axes.set_ylabel("output at")
         axes.set_title(f"{data['half']}, layers: {data['layers']}; the squares mark the next character", fontsize=10)
@@ -337,6 +344,7 @@ class WordEnds(Explorer):
         for name, splitter in self.splitters.items():
             on_device = ids.to(splitter.readout.weight.device)
             states[name] = directions.states_with_lookahead(splitter, on_device, future, self.longest)  # (T, width)
+            check_numbers(f"what “{name}” says", states[name])
             guesses[name] = (splitter.readout(states[name]).squeeze(1) > 0).int().tolist()
         return {
             "letters": letters,
@@ -382,7 +390,9 @@ class WordEnds(Explorer):
                     pieces, (-height - 0.3, 0.6), edgecolor=right if found <= true else plots.ORANGE, **style
                 )
         axes.set_yticks([0, -1, -2, -3], list(rows))
-        axes.set_xticks(range(len(data["letters"])), list(data["letters"]), family="monospace")
+        mono = "DejaVu Sans Mono"
+        names = [lettering.label(letter, mono) for letter in data["letters"]]
+        axes.set_xticks(range(len(names)), names, family=lettering.families(mono))
         axes.tick_params(axis="both", length=0, labelbottom=True, labelsize=10 if len(data["letters"]) <= 45 else 9)
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.set_title(f"{self._view(data)}; green: a word found whole, hatched: a wrong piece", fontsize=10)

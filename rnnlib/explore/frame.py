@@ -3,6 +3,20 @@
 from IPython.display import display
 
 from rnnlib import plots
+from rnnlib.guards.explorers import check_typed
+from rnnlib.text import clean
+
+
+def typed(vocab, characters):
+    """Return what a reader typed as a network can read it: as it is, or cleaned as the texts of the book are.
+
+    Raises:
+        ValueError: for characters that the network has never seen even so.
+    """
+    if not all(character in vocab for character in characters):
+        characters = clean(characters) or characters
+    check_typed(vocab, characters)
+    return characters
 
 
 def _choices(control):

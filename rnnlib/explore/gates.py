@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from rnnlib import gates, guards, layers, lettering, plots, text
-from rnnlib.explore.frame import Explorer
+from rnnlib.explore.frame import Explorer, typed
+from rnnlib.guards.explorers import check_numbers
 
 
 def read_inputs(model, ids):
@@ -128,6 +129,7 @@ class GateConsole(Explorer):
             raise ValueError(
                 f"{layer} can't be shown here: the model must have an nn.LSTM with one layer, one direction"
             )
+        guards.check_vocab(model, vocab)
         self.model, self.vocab = model, vocab
         super().__init__(
             characters=widgets.Text(characters, description="text", continuous_update=False),
@@ -145,9 +147,10 @@ class GateConsole(Explorer):
         """Return the traces of one unit with and without the clamp, and what each character costs in bits.
 
         Raises:
-            ValueError: for a text with unknown characters, of fewer than 4 or more than 60, or an unknown clamp.
+            ValueError: for a text of fewer than 4 or more than 60 characters, or with some that are unknown even when
+                it is cleaned, or for an unknown clamp.
         """
-        guards.check_prefix(self.vocab, characters)
+        characters = typed(self.vocab, characters)
         if not 4 <= len(characters) <= self.longest:
             raise ValueError(f"the text has {len(characters)} characters: give it 4 to {self.longest}")
         if clamp not in self.clamps:
@@ -186,6 +189,7 @@ class GateConsole(Explorer):
                     steps[name].append(value)
         traces = {name: torch.cat(values).cpu().numpy() for name, values in steps.items()}
         logits = self.model.linear(torch.cat(steps["h"]))  # (T, V)
+        check_numbers("what the model says", logits)
         nats = F.cross_entropy(logits[:-1], ids[0, 1:], reduction="none")  # (T - 1,)
         return traces, np.concatenate([[np.nan], (nats / np.log(2)).cpu().numpy()])
 
@@ -353,6 +357,10 @@ class Connectivity(Explorer):
     question = "which network looks furthest back?"
 
     def __init__(self, models, vocab, characters="the time traveller for so it will be convenient to speak of him"):
+        for model in models.values():
+            guards.check_vocab(model, vocab)
+        if len(characters) < 4:
+            raise ValueError(f"characters={characters!r} are too few: give a text of at least 4")
         self.models, self.vocab = models, vocab
         super().__init__(
             characters=widgets.Text(characters, description="text", continuous_update=False),
@@ -374,9 +382,10 @@ class Connectivity(Explorer):
         ``reach`` is the number of last characters that hold 90 % of the gradient.
 
         Raises:
-            ValueError: for a text with unknown characters, or one that ends before the position.
+            ValueError: for a text with characters that are unknown even when it is cleaned, or one that ends before the
+                position.
         """
-        guards.check_prefix(self.vocab, characters)
+        characters = typed(self.vocab, characters)
         if not 1 <= position < len(characters):
             raise ValueError(
                 f"a text of {len(characters)} characters ends before character {position}: type more or move left"
@@ -385,6 +394,7 @@ class Connectivity(Explorer):
         rows = {}
         for name, model in self.models.items():
             norms, p = influence(model, ids.to(model.linear.weight.device), position)
+            check_numbers(f"the gradient of {name}", norms)
             share = norms / max(norms.sum(), 1e-300)
             rows[name] = {"share": share, "p": p, "reach": reach(share)}
         return {"characters": characters, "position": position, "rows": rows}
@@ -393,28 +403,27 @@ class Connectivity(Explorer):
         """One row of the text for each network, each character tinted by its share of the gradient."""
         characters, position = data["characters"], data["position"]
         fig, axes = plots.new_figure(height=1.0 + len(data["rows"]), rows=len(data["rows"]), squeeze=False)
+        mono = "DejaVu Sans Mono"
+        letters = {"family": lettering.families(mono), "ha": "center", "va": "center"}
         for (name, row), ax in zip(data["rows"].items(), axes[:, 0], strict=True):
             tint = np.sqrt(row["share"] / max(row["share"].max(), 1e-300))  # the root makes small shares visible
             ax.imshow(tint[None], cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
             for t, character in enumerate(characters[:position]):
                 color = "white" if tint[t] > 0.7 else plots.INK
-                ax.text(t, 0, character, color=color, family="monospace", ha="center", va="center", fontsize=11)
+                ax.text(t, 0, lettering.literal(character, mono), color=color, fontsize=11, **letters)
             ax.text(
-                position,
-                0,
-                characters[position],
-                color=plots.ORANGE,
-                weight="bold",
-                family="monospace",
-                ha="center",
-                va="center",
+                position, 0, lettering.label(characters[position], mono), color=plots.ORANGE, weight="bold", **letters
             )
             ax.set_xlim(-0.6, max(position + 1, 30) - 0.4)
             ax.set_xticks([])
             ax.set_yticks([])
             for spine in ax.spines.values():
                 spine.set_visible(False)
-            ax.set_title(f"{name}: p = {row['p']:.3f}, 90 % of the gradient in the last {row['reach']}", fontsize=10)
+            ax.set_title(
+                f"{lettering.literal(name)}: p = {row['p']:.3f}, 90 % of the gradient in the last {row['reach']}",
+                fontsize=10,
+                family=lettering.families(),
+            )
         return fig
 
     def describe(self, data):

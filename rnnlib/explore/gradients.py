@@ -9,6 +9,9 @@ from matplotlib.patches import Circle
 
 from rnnlib import gradients, guards, plots, scratch
 from rnnlib.explore.frame import Explorer
+from rnnlib.guards.explorers import check_recorded, check_sequences
+
+LARGEST = 340.0  # the logarithm of what is drawn at most: matplotlib puts ticks far beyond it, in float64 too
 
 
 class JacobianLab(Explorer):
@@ -74,10 +77,13 @@ class JacobianLab(Explorer):
         products, slopes = gradients.jacobian_products(W_hh, size * noise[1:], torch.tanh(noise[0]), activation)
         eigenvalues = torch.linalg.eigvals(W_hh)
         sigma_max = float(torch.linalg.matrix_norm(W_hh, 2))
+        finite = products.isfinite().flatten(1).all(1)  # (T,)
+        norms = torch.full((len(products),), torch.inf, dtype=torch.float64)
+        norms[finite] = torch.linalg.matrix_norm(products[finite], 2)
         return {
             "matrix": matrix,
             "units": units,
-            "norms": torch.linalg.matrix_norm(products, 2).numpy(),  # (T,)
+            "norms": norms.numpy(),  # (T,), infinite where float64 overflows
             "radius": float(eigenvalues.abs().max()),
             "sigma_max": sigma_max,
             "stretch": float(W_hh.norm()) / len(W_hh) ** 0.5,  # of a vector, on average
@@ -108,23 +114,25 @@ class JacobianLab(Explorer):
 
     def _draw_norms(self, axes, data):
         norms, steps = data["norms"], np.arange(1, len(data["norms"]) + 1)
-        alive = norms > 0
+        alive = (norms > 0) & np.isfinite(norms)
+        shown = norms[alive] if alive.any() else np.ones(1)
+        axes.set_yscale("log")
+        axes.set_ylim(max(shown.min() / 30, np.exp(-LARGEST)), 300 * min(max(1, shown.max()), np.exp(LARGEST)))
         rates = (
             (data["sigma_max"], "--", plots.GREY, "bound $σ^t$"),
             (data["stretch"] * data["slope"], "-", plots.GREEN, "(stretch × rms slope)$^t$"),
             (data["radius"], ":", plots.ORANGE, "$ρ^t$"),
         )
         for rate, style, color, label in rates:
-            axes.plot(steps, np.maximum(rate**steps, 1e-300), style, color=color, label=label)
+            logs = np.log(max(rate, 1e-300)) * steps
+            powers = np.exp(np.where(np.abs(logs) < 2 * LARGEST, logs, np.nan))
+            axes.plot(steps, powers, style, color=color, label=label)
         axes.plot(steps[alive], norms[alive], color=plots.BLUE, linewidth=2.4, label="measured")
-        if not alive.all():
+        if not alive.all() and alive.any():
             end = steps[alive][-1]
-            axes.annotate(
-                "exactly 0\nfrom here on", (end, norms[end - 1]), (6, -4), textcoords="offset points", va="top"
-            )
+            what = "exactly 0" if norms[-1] == 0 else "too large for float64"
+            axes.annotate(f"{what}\nfrom here on", (end, norms[end - 1]), (6, -4), textcoords="offset points", va="top")
         axes.axhline(1, color=plots.GREY, linewidth=0.8)
-        axes.set_yscale("log")
-        axes.set_ylim(norms[alive].min() / 30, max(1, norms.max()) * 300)
         axes.set_xlabel("steps t")
         axes.set_title("how much of $h_0$ is left: norm of $∂h_t/∂h_0$")
         shrinks = norms[-1] < 1 and alive.all()
@@ -136,6 +144,8 @@ class JacobianLab(Explorer):
         ends = f"ends at {norms[-1]:.2g} after {len(norms)} steps"
         if norms[-1] == 0:
             ends = f"is exactly 0 from t = {np.argmin(norms > 0) + 1} on"
+        elif np.isinf(norms[-1]):
+            ends = f"is larger than any number of 64 bits from t = {np.argmax(np.isinf(norms)) + 1} on"
         peak = f"peaks at {norms[top]:.2g} (t = {top + 1}) and " if norms[top] > 2 * norms[-1] else ""
         return (
             f"{data['matrix']} matrix, {data['units']}: ρ = {data['radius']:.2f}, σ_max = {data['sigma_max']:.2f}; the "
@@ -160,8 +170,7 @@ class ClippingCompass(Explorer):
     }
 
     def __init__(self, recorded):
-        if not recorded:
-            raise ValueError("recorded is empty: give the gradients of at least one training step")
+        check_recorded(recorded)
         self.tensors = [torch.stack([g.flatten() for g in gs]).double().cpu() for gs in zip(*recorded, strict=True)]
         self.methods = {
             "all together, by norm": self._by_norm,
@@ -188,7 +197,7 @@ class ClippingCompass(Explorer):
         return {"recorded": [[size * torch.randn(s, generator=generator) for s in shapes] for size in sizes]}
 
     def _by_norm(self, theta):
-        norms = torch.cat(self.tensors, 1).norm(dim=1, keepdim=True)  # (steps, 1)
+        norms = torch.cat(self.tensors, 1).norm(dim=1, keepdim=True)  # (steps, 1); 0 asks for a factor of 1
         return [g * torch.clamp(theta / norms, max=1) for g in self.tensors]
 
     def _by_tensor(self, theta):
@@ -212,6 +221,7 @@ class ClippingCompass(Explorer):
             raise ValueError(f"step={step!r} is not one of the {len(before)} recorded steps")
         after = torch.cat(self.methods[method](theta), 1)
         cosines = torch.cosine_similarity(before, after, dim=1).clamp(-1, 1)
+        cosines[~before.any(dim=1)] = 1.0  # what is zero doesn't turn
         return {
             "theta": theta,
             "method": method,
@@ -229,21 +239,24 @@ class ClippingCompass(Explorer):
         compass, by_step, counts = (fig.add_subplot(place) for place in grid)
         counts.sharey(by_step)
         self._draw_compass(compass, data)
+        norms = np.concatenate([data["before"], data["after"]])
+        low, high = (norms[norms > 0].min(), norms.max()) if norms.any() else (0.01, 1.0)  # a log axis has no 0
+        by_step.set_yscale("log")
+        if not norms.any():
+            by_step.set_ylim(low, high)
         steps = np.arange(1, len(data["before"]) + 1)
         by_step.plot(steps, data["before"], ".", color=plots.GREY, markersize=4, label="before")
         by_step.plot(steps, data["after"], "x", color=plots.ORANGE, markersize=4, label="after")
         at = data["step"] - 1
         by_step.plot(data["step"], data["before"][at], "o", color=plots.INK, markersize=11, fillstyle="none")
-        by_step.set_yscale("log")
         by_step.set_xlabel("training step")
         by_step.set_ylabel("norm of the whole gradient")
         by_step.set_title(f"{data['clipped'].mean():.0%} of the steps are clipped", fontsize=10)
         by_step.legend(loc="upper right", handletextpad=0.2)
-        low, high = min(data["before"].min(), data["after"].min()), data["before"].max()
         bins = np.geomspace(low / 1.1, high * 1.1, 25)
         counts.hist(data["before"], bins, orientation="horizontal", color=plots.GREY, alpha=0.6)
         counts.hist(data["after"], bins, orientation="horizontal", histtype="step", color=plots.ORANGE, linewidth=1.5)
-        counts.tick_params(labelleft=False)
+        counts.tick_params(labelleft=False, which="both")
         counts.set_xlabel("steps")
         if data["method"] == "all together, by norm":
             for axes in (by_step, counts):
@@ -254,14 +267,15 @@ class ClippingCompass(Explorer):
         at = data["step"] - 1
         before, after, angle = data["before"][at], data["after"][at], np.deg2rad(data["angles"][at])
         tip = after * np.cos(angle), after * np.sin(angle)
-        limit = 1.15 * before
+        size = before or 1.0  # of the picture, where the gradient is zero
+        limit = 1.15 * size
         axes.plot([0, limit * np.cos(angle)], [0, limit * np.sin(angle)], ":", color=plots.ORANGE, linewidth=1)
         if data["method"] == "all together, by norm":
             axes.add_patch(Circle((0, 0), data["theta"], fill=False, color=plots.BLUE, linestyle="--"))
         for (x, y), color, width in (((before, 0), plots.GREY, 6), (tip, plots.ORANGE, 2.5)):
             axes.plot([0, x], [0, y], color=color, linewidth=width, solid_capstyle="butt")
             axes.plot(x, y, "o", color=color, markersize=width + 4)
-        axes.set(xlim=(-0.15 * before, limit), ylim=(-0.3 * before, before), aspect="equal")
+        axes.set(xlim=(-0.15 * size, limit), ylim=(-0.3 * size, size), aspect="equal")
         axes.set_xlabel("along the gradient")
         axes.set_ylabel("across it")
         axes.set_title(f"step {data['step']}: turned by {data['angles'][at]:.0f}°", fontsize=10)
@@ -287,15 +301,17 @@ class TruncationWindow(Explorer):
 
     title = "Truncation window"
     question = "how long must the windows be for a cosine of 0.9 with the full gradient?"
-    presets = {  # noqa: RUF012
-        "one step": {"num_steps": 1, "cut": True},
-        "a short window": {"num_steps": 4, "cut": True},
-        "nothing cut": {"num_steps": 4, "cut": False},
-    }
 
     def __init__(self, model, X, Y):
+        check_sequences(X, Y, model)
         self.model, self.T = model, X.shape[1]
         self.windows = [num_steps for num_steps in range(1, self.T + 1) if self.T % num_steps == 0]
+        short = min(self.windows, key=lambda num_steps: abs(num_steps - 4))
+        self.presets = {
+            "one step": {"num_steps": 1, "cut": True},
+            "a short window": {"num_steps": short, "cut": True},
+            "nothing cut": {"num_steps": short, "cut": False},
+        }
         self.reach = self._reach(X, Y)
         self.by_window = {num_steps: self._truncate(X, Y, num_steps) for num_steps in self.windows}
         super().__init__(
@@ -369,20 +385,25 @@ class TruncationWindow(Explorer):
         here = data["num_steps"] if data["cut"] else self.T
         cosine.plot(self.windows, data["cosines"], "o-", color=plots.BLUE, markersize=4)
         cosine.plot(here, data["cosine"], "o", color=plots.INK, markersize=12, fillstyle="none", clip_on=False)
+        if min(data["cosines"]) > 0.99:
+            cosine.set_ylim(0.989, 1.001)  # the rest is rounding
         cosine.set_title("cosine with the full gradient", fontsize=10)
         memory.plot(self.windows, np.array(data["stored"]) / 1000, "s-", color=plots.GREEN, markersize=4)
         memory.plot(here, data["kilobytes"], "o", color=plots.INK, markersize=12, fillstyle="none", clip_on=False)
         memory.set_title(f"kB stored (and {data['backward_steps']} backward steps)", fontsize=10)
         for axes in (cosine, memory):
             axes.set_xscale("log", base=2)
-            axes.set_xticks(self.windows, self.windows)
+            axes.set_xticks(self.windows, self.windows, fontsize=11 if len(self.windows) < 9 else 8)
             axes.minorticks_off()
             axes.set_xlabel("steps in a window")
         return fig
 
     def _draw_chain(self, axes, data):
         steps = np.arange(1, self.T + 1)
-        floor = data["reach"].min() / 10
+        reach = data["reach"][data["reach"] > 0]  # in float32 some underflow, and a log axis has no 0
+        floor, top = (reach.min() / 10, reach.max() * 3) if len(reach) else (0.1, 1.0)
+        axes.set_yscale("log")
+        axes.set_ylim(floor, top)
         for group, color, hatch in ((data["kept"], plots.ORANGE, ""), (~data["kept"], "white", "////")):
             axes.bar(
                 steps[group],
@@ -393,8 +414,6 @@ class TruncationWindow(Explorer):
                 hatch=hatch,
                 edgecolor=plots.ORANGE,
             )
-        axes.set_yscale("log")
-        axes.set_ylim(floor, data["reach"].max() * 3)
         if data["cut"]:
             for boundary in range(data["num_steps"], self.T, data["num_steps"]):
                 axes.axvline(boundary + 0.5, color=plots.INK, linestyle="--", linewidth=1)

@@ -8,7 +8,8 @@ import torch
 
 from rnnlib import guards, layers, lettering, plots, scratch, text, training
 from rnnlib.baselines import NGram, geometric_mean_of_inverses
-from rnnlib.explore.frame import Explorer
+from rnnlib.explore.frame import Explorer, typed
+from rnnlib.guards.explorers import check_numbers, check_one_state
 
 
 class TemperatureDesk(Explorer):
@@ -24,6 +25,7 @@ class TemperatureDesk(Explorer):
     question = "what does the model write as the temperature goes to 0, and what at 3?"
 
     def __init__(self, model, vocab, prefix="time traveller", num_tokens=120):
+        guards.check_vocab(model, vocab)
         guards.check_prefix(vocab, prefix)
         self.model, self.vocab, self.prefix, self.num_tokens = model, vocab, prefix, num_tokens
         self.presets = {
@@ -72,11 +74,13 @@ class TemperatureDesk(Explorer):
         places = np.arange(len(top))
         axes.bar(places - 0.2, data["model"][top].numpy(), 0.4, color=plots.SKY, label="the model (T = 1)")
         axes.bar(places + 0.2, data["drawn"][top].numpy(), 0.4, color=plots.ORANGE, hatch="//", label="drawn from")
-        axes.set_xticks(places, ["space" if t == " " else t for t in self.vocab.decode(top)])
+        names = ["space" if token == " " else lettering.label(token) for token in self.vocab.decode(top)]
+        axes.set_xticks(places, names, family=lettering.families())
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("probability")
         axes.set_title(
-            f"next character after “{lettering.literal(self.prefix)}”: {data['choices']:.1f} effective choices"
+            f"next character after “{lettering.literal(self.prefix)}”: {data['choices']:.1f} effective choices",
+            family=lettering.families(),
         )
         axes.legend(loc="upper right")
         page.axis("off")
@@ -108,6 +112,8 @@ class UnrollStepper(Explorer):
     presets = {"keep the state": {"reset_at": 0}, "reset before the 8th": {"reset_at": 8}}  # noqa: RUF012
 
     def __init__(self, model, vocab, text="the time traveller"):
+        guards.check_vocab(model, vocab)
+        check_one_state(model)
         self.model, self.vocab = model, vocab
         super().__init__(
             text=widgets.Text(text, description="text", continuous_update=False),
@@ -123,12 +129,12 @@ class UnrollStepper(Explorer):
         """Return the states (T, H), the guess after each character, and the bits that each next character costs.
 
         Raises:
-            ValueError: for a text of fewer than two characters or with characters outside the vocabulary.
+            ValueError: for a text of fewer than two characters, or with characters that are unknown even when it is
+                cleaned.
         """
-        guards.check_prefix(self.vocab, text)
+        text = typed(self.vocab, text)[:40]
         if len(text) < 2:
             raise ValueError(f"the text {text!r} is too short: give at least two characters")
-        text = text[:40]
         states, log_p = self._read(text, reset_at)
         _, undisturbed = self._read(text, reset_at=0)
         read = torch.tensor(self.vocab[list(text[1:])])[:, None]
@@ -153,6 +159,7 @@ class UnrollStepper(Explorer):
                 logits, state = self.model(torch.tensor([[token]], device=device), state)
                 states.append(state[0].float().cpu())
                 log_p.append(torch.log_softmax(logits[-1].float().cpu(), -1))
+        check_numbers("what the model says", torch.stack(log_p))
         return torch.stack(states), torch.stack(log_p)
 
     def draw(self, data):
@@ -171,11 +178,10 @@ class UnrollStepper(Explorer):
         )
         cost.set_ylim(0, max(1.25 * guess, float(data["bits"].max()) * 1.1))
         cost.set_ylabel("bits to predict it")
-        names = ["␣" if character == " " else character for character in data["text"]]
-        guesses = ["␣" if guess == " " else guess for guess in data["guesses"]]
+        names, guesses = (list(map(lettering.label, data[key])) for key in ("text", "guesses"))
         labels = [f"{name}\n{guess}" for name, guess in zip(names, guesses, strict=True)]
         labels[0] = f"read: {names[0]}      \nguess: {guesses[0]}         "
-        cost.set_xticks(range(len(labels)), labels, fontsize=10)
+        cost.set_xticks(range(len(labels)), labels, fontsize=10, family=lettering.families())
         if data["reset_at"]:
             for axes in (heat, cost):
                 axes.axvline(data["reset_at"] - 1.5, color=plots.ORANGE, linestyle="--")
@@ -321,16 +327,18 @@ class PerplexityRuler(Explorer):
 
     title = "Perplexity ruler"
     question = "a table that has counted all strings of 8 characters: is it better than one of 3 on new text?"
-    presets = {  # noqa: RUF012
-        "bigram": {"order": 2, "smoothing": 1.0},
-        "memorise": {"order": 8, "smoothing": 0.1},
-        "well smoothed": {"order": 5, "smoothing": 5.0},
-    }
-    orders = range(9)
 
     def __init__(self, train_ids, valid_ids, vocab_size, models=None):
+        guards.check_sizes(vocab_size=vocab_size)
         self.train_ids, self.valid_ids, self.vocab_size = train_ids, valid_ids, vocab_size
         self.models = dict(models or {})
+        longest = max(n for n in range(9) if (int(vocab_size) + 1) ** n < 2**63)  # strings are numbered by NGram
+        self.orders = range(longest + 1)
+        self.presets = {
+            "bigram": {"order": 2, "smoothing": 1.0},
+            "memorise": {"order": longest, "smoothing": 0.1},
+            "well smoothed": {"order": min(5, longest), "smoothing": 5.0},
+        }
         super().__init__(
             order=widgets.IntSlider(2, min=0, max=max(self.orders), description="n, tokens in a string"),
             smoothing=widgets.FloatLogSlider(1.0, min=-2, max=2, step=0.1, description="smoothing"),
@@ -346,7 +354,7 @@ class PerplexityRuler(Explorer):
         """Return the perplexity of every order on the counted and on held-out text, for this smoothing.
 
         Raises:
-            ValueError: for an order outside 0 to 8, or smoothing that is not above 0.
+            ValueError: for an order that is not on the ruler, or smoothing that is not above 0.
         """
         if order not in self.orders:
             raise ValueError(f"order={order!r} is not on the ruler: take 0 to {max(self.orders)}")

@@ -6,12 +6,13 @@ import textwrap
 import ipywidgets as widgets
 import numpy as np
 import torch
-from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import NullLocator
 from torch import nn
 
 from rnnlib import layers, plots, sentiment
 from rnnlib.explore.frame import Explorer
+from rnnlib.guards.explorers import check_numbers
+from rnnlib.lettering import drawable, families
 
 PRAISE = (
     "I expected little, and the first half hour is slow. But then the two leads meet, and from there on this is a "
@@ -35,16 +36,6 @@ def small_classifier(layer, vocab):
         torch.manual_seed(0)
         embedding = nn.Embedding(len(vocab), 12, padding_idx=sentiment.PAD)
         return sentiment.SentimentClassifier(embedding, layer(12, 8)).eval()
-
-
-@functools.cache
-def _font():
-    return get_font(findfont("DejaVu Sans"))
-
-
-def drawable(text):
-    """Return a text with a box for each character that the font of the figures lacks, such as an emoji."""
-    return "".join(character if _font().get_char_index(ord(character)) else "□" for character in text)
 
 
 def probability(p):
@@ -81,6 +72,7 @@ class PaddingLens(Explorer):
     def __init__(self, model, vocab, first=PRAISE, second=COMPLAINT):
         self.states = self._read(model, [sentiment.encode(review, vocab) for review in (first, second)])
         for name, states in self.states.items():
+            check_numbers(f"the {name} of the reviews", states)
             if torch.equal(*states[:, 0, 0]):
                 raise ValueError(f"the two reviews have the same {name}: give two that differ in a word")
         super().__init__(
@@ -236,6 +228,7 @@ class RunningVerdict(Explorer):
         logits = sentiment.score_reviews(
             self.model, [sentiment.tail(row, self.max_length) for row in rows], batch_size=16
         )
+        check_numbers("what the model says", logits)
         prefixes, without = logits.double().numpy()[: len(ends)], logits.double().numpy()[len(ends) :]
         changes = prefixes[-1] - without
         changes[[torch.equal(row, ids) for row in rows[len(ends) :]]] = 0.0  # not the rounding of another batch
@@ -267,7 +260,7 @@ class RunningVerdict(Explorer):
             last = data["turns"][-1]
             curve.plot(ends[last], p[last], "s", color=plots.ORANGE, markersize=8, fillstyle="none", zorder=3)
             title += f"; the square: the last turn, {_turn(data)}"
-        curve.set_title(title, fontsize=10, parse_math=False)
+        curve.set_title(title, fontsize=10, family=families(), parse_math=False)
         self._draw_bars(bars, data)
         return fig
 
@@ -280,7 +273,7 @@ class RunningVerdict(Explorer):
             side = "right" if change >= 0 else "left"  # the name stands opposite its bar
             gap = -0.02 * limit if change >= 0 else 0.02 * limit
             label = f"{_short(name)} ({place})"
-            axes.text(gap, height, label, ha=side, va="center", fontsize=9, parse_math=False)
+            axes.text(gap, height, label, ha=side, va="center", fontsize=9, family=families(), parse_math=False)
         axes.axvline(0, color=plots.INK, linewidth=0.8)
         axes.set_ylim(0.2 - self.most_bars, 0.7)
         axes.xaxis.get_major_locator().set_params(nbins=6)
@@ -347,6 +340,7 @@ class ThresholdDesk(Explorer):
 
     def __init__(self, logits, labels, texts):
         self.labels = torch.as_tensor(labels).cpu().numpy().astype(bool)  # (N,)
+        check_numbers("the list of logits", logits)
         self.p = torch.as_tensor(logits).double().sigmoid().cpu().numpy()  # (N,)
         self.texts = texts
         if not len(self.p) == len(self.labels) == len(texts):
@@ -423,7 +417,7 @@ class ThresholdDesk(Explorer):
         page.text(0, 0.92, self._headline(data), fontsize=10, va="top")
         if data["worst"] is not None:
             excerpt = "\n".join(last_lines(data["worst"][1], 106, 4))
-            page.text(0, 0.72, excerpt, fontsize=9, va="top", linespacing=1.35, parse_math=False)
+            page.text(0, 0.72, excerpt, fontsize=9, va="top", linespacing=1.35, family=families(), parse_math=False)
         return fig
 
     @staticmethod

@@ -12,6 +12,7 @@ from matplotlib.path import Path
 
 from rnnlib import lettering, plots
 from rnnlib.explore.frame import Explorer
+from rnnlib.guards.explorers import check_ribbon
 from rnnlib.text import Vocab, clean, one_hot, random_batches, sequential_batches
 
 OPENING = "the time traveller for so it will be convenient to speak of him was expounding"
@@ -100,7 +101,7 @@ class TensorTape(Explorer):
         lettering.write_letters(
             axes, [(-1.2, y) for y in range(len(picked))], characters, size=9 if len(picked) < 9 else 7
         )
-        tokens = [token.strip("<>") for token in self.vocab.tokens]
+        tokens = [str(token).strip("<>") or token for token in self.vocab.tokens]
         drawn = max(4, len(picked))  # rows of the same height for up to four
         below = len(picked) - 0.5 + 0.11 * drawn
         lettering.write_letters(axes, [(x, below) for x in range(len(tokens))], tokens, size=7)
@@ -135,29 +136,29 @@ class BatchRibbon(Explorer):
         batch_size: rows N of a minibatch, 1 to 4.
 
     Raises:
-        ValueError: if the text is longer, or has more rows, than can be drawn.
+        ValueError: if the text is longer, or has more rows, than can be drawn, or is too short for one minibatch.
     """
 
     title = "Batch ribbon"
     question = "does row 0 of minibatch 1 continue row 0 of minibatch 0?"
-    presets = {  # noqa: RUF012
-        "sequential": {"scheme": "sequential"},
-        "random": {"scheme": "random"},
-        "long steps": {"num_steps": 12, "offset": 0},
-        "start later": {"offset": 4},
-    }
     line = 44  # characters
 
     def __init__(self, text=OPENING, batch_size=2):
         self.text, self.batch_size = clean(text), batch_size
-        if len(self.text) > 3 * self.line:
-            raise ValueError(f"a text of {len(self.text)} characters is too long to draw: give at most {3 * self.line}")
-        if not 1 <= batch_size <= 4:
-            raise ValueError(f"batch_size={batch_size!r} can't be drawn: give 1 to 4")
+        check_ribbon(self.text, batch_size, longest=3 * self.line)
+        most_steps = min(12, (len(self.text) - 1) // batch_size)
+        num_steps = min(5, most_steps)
+        most_offset = min(11, len(self.text) - 1 - batch_size * num_steps)
+        self.presets = {
+            "sequential": {"scheme": "sequential"},
+            "random": {"scheme": "random"},
+            "long steps": {"num_steps": most_steps, "offset": 0},
+            "start later": {"offset": min(4, most_offset)},
+        }
         super().__init__(
             scheme=widgets.ToggleButtons(options=["sequential", "random"], description="scheme"),
-            num_steps=widgets.IntSlider(5, min=2, max=12, description="num_steps"),
-            offset=widgets.IntSlider(0, min=0, max=11, description="offset"),
+            num_steps=widgets.IntSlider(num_steps, min=2, max=most_steps, description="num_steps"),
+            offset=widgets.IntSlider(0, min=0, max=most_offset, description="offset"),
         )
 
     def measure(self, scheme, num_steps, offset):
@@ -251,9 +252,10 @@ def unrolled_figure(word="time"):
         _column(axes, x, f"X_{t}", f"H_{t}", f"O_{t}")
         _arrow(axes, (x - 1.5 + 0.36, 1), (x - 0.36, 1))
         axes.text(x - 0.75, 1.12, "$W_{hh}$", ha="center", fontsize=10)
-        axes.text(x, -0.62, f"“{lettering.visible(character)}”", ha="center", fontsize=11)
+        names = {"ha": "center", "fontsize": 11, "family": lettering.families()}
+        axes.text(x, -0.62, f"“{lettering.label(character)}”", **names)
         following = word[t] if t < len(word) else "?"
-        axes.text(x, 2.42, f"“{lettering.visible(following)}”", ha="center", fontsize=11)
+        axes.text(x, 2.42, f"“{lettering.label(following)}”", **names)
     axes.text(0, -0.62, "reads", ha="center", color=plots.GREY, fontsize=10)
     axes.text(0, 2.42, "predicts", ha="center", color=plots.GREY, fontsize=10)
     axes.set_xlim(-1.05, left + 1.5 * len(word) + 0.7)

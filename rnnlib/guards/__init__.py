@@ -8,14 +8,19 @@ import math
 import numbers
 import reprlib
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 
+import numpy as np
 import torch
 from torch import nn
 
 
-class Diverged(ArithmeticError):
+class Diverged(ArithmeticError, ValueError):
     """The gradients are no longer finite numbers; raised before they reach the parameters."""
+
+
+class WorseThanGuessing(Diverged):
+    """A training has ended, and its perplexity is more than twice that of guessing at random."""
 
 
 def recording():
@@ -50,7 +55,7 @@ def check_positive(**values):
 def check_known(known, **values):
     """Refuse a name that is not among those known."""
     for name, value in values.items():
-        if value not in known:
+        if not isinstance(value, Hashable) or value not in known:
             raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, known))}")
 
 
@@ -78,28 +83,6 @@ def check_unit(unit):
         raise ValueError(f"unit={unit!r} is not known: use 'char' or 'word'")
 
 
-def check_iterable(tokens):
-    """Refuse tokens that can't be looped over."""
-    if not isinstance(tokens, Iterable):
-        raise ValueError(f"tokens={tokens!r} must be a list of tokens, such as tokenize(text)")
-
-
-def check_flat(tokens):
-    """Refuse an empty list of tokens, and one that holds collections, such as lines."""
-    if not tokens:
-        raise ValueError("the text has no tokens: give Vocab at least one (is the cleaned text empty?)")
-    if any(isinstance(token, list) for token in tokens):
-        raise ValueError("tokens must be one flat list of tokens, not a list of lines: join the lines first")
-    for token in tokens:
-        check_token(token)
-
-
-def check_token(token):
-    """Refuse a collection, such as a tensor, which could never be found."""
-    if not isinstance(token, str) and isinstance(token, Iterable):
-        raise ValueError(f"a {type(token).__name__} is no token: give one text, or a list or tuple of them")
-
-
 def check_reserved(reserved):
     """Refuse reserved tokens that are one text, or of which one stands twice."""
     if isinstance(reserved, str) or not isinstance(reserved, Iterable):
@@ -110,21 +93,25 @@ def check_reserved(reserved):
 
 
 def check_ids_to_decode(ids, vocab_size):
-    """Refuse all but a flat list or a 1-D tensor of ids of the vocabulary; an unknown one is an IndexError."""
+    """Refuse all but a flat list or a 1-D tensor of ids of the vocabulary."""
     check_whole_numbers(ids, "to decode", "decode one row at a time")
-    for i in torch.as_tensor(ids).tolist():
+    for i in ids.tolist() if isinstance(ids, torch.Tensor) else np.asarray(ids).tolist():
         if not 0 <= i < vocab_size:
-            raise IndexError(f"id {i} is not in this vocabulary: its ids are 0 to {vocab_size - 1}")
+            raise ValueError(f"id {i} of the ids is not in this vocabulary: its ids are 0 to {vocab_size - 1}")
 
 
 def check_whole_numbers(ids, purpose, remedy):
-    """Refuse all but a flat list or a 1-D tensor of whole numbers, naming the purpose and the remedy."""
+    """Refuse all but a flat list, array or 1-D tensor of whole numbers, naming the purpose and the remedy."""
     try:
-        tensor = torch.as_tensor(ids)
-        found = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
-    except (TypeError, ValueError, RuntimeError):  # as PyTorch refuses None, a list of texts, a set
-        tensor, found = None, reprlib.repr(ids)
-    if tensor is None or tensor.dim() != 1 or (len(tensor) and tensor.is_floating_point()):
+        array = ids.detach().cpu().numpy() if isinstance(ids, torch.Tensor) else np.asarray(ids)
+        found = f"{torch.as_tensor(ids).dtype if array.dtype.kind in 'biuf' else array.dtype} of shape {array.shape}"
+    except (TypeError, ValueError, RuntimeError):  # as NumPy refuses rows of unlike length
+        array, found = None, reprlib.repr(ids)
+    if array is not None and array.dtype == object:
+        whole, found = all(is_whole(value, -math.inf) for value in array.flat), reprlib.repr(ids)
+    else:
+        whole = array is not None and (array.dtype.kind in "iu" or not array.size)
+    if array is None or array.ndim != 1 or not whole:
         raise ValueError(f"ids {purpose} must be a flat list or a 1-D tensor of whole numbers, not {found}: {remedy}")
 
 
@@ -167,10 +154,13 @@ def check_vocab(model, vocab):
 
 
 def check_prefix(vocab, prefix):
-    """Raise a ValueError that names the remedy unless the prefix is one or more tokens of the vocabulary."""
+    """Refuse a prefix that isn't one or more tokens of the vocabulary, or that the model learned as ``<unk>``."""
+    if isinstance(prefix, (Set, Mapping, Iterator)) or not hasattr(prefix, "__len__") or isinstance(prefix, bytes):
+        raise ValueError(f"prefix={reprlib.repr(prefix)} is a {type(prefix).__name__}: give a text or a list of tokens")
     if len(prefix) == 0:
         raise ValueError("the prefix is empty: give the model at least one token to begin with, such as 'time'")
-    unknown = sorted({repr(token) for token in prefix if token not in vocab})
+    known = [isinstance(token, Hashable) and (token in vocab or token in vocab.rare) for token in prefix]
+    unknown = sorted({repr(token) for token, there in zip(prefix, known, strict=True) if not there})
     if unknown:
         raise ValueError(
             f"the prefix has tokens that the model has never seen: {textwrap.shorten(', '.join(unknown), 200)}. "
@@ -224,6 +214,7 @@ def check_inputs(model, ids, state):
     if recording():
         return
     check_ids(ids, model.vocab_size)
+    check_device(ids, model)
     if state is not None:
         check_state(state, model.begin_state(len(ids), device="meta"))
 
@@ -239,6 +230,13 @@ def check_ids(ids, vocab_size):
     if ids.is_floating_point() or ids.dtype == torch.bool:
         raise ValueError(f"ids must be whole numbers (torch.long), not {ids.dtype}: give token ids, not one-hot rows")
     check_range("id", ids, vocab_size)
+
+
+def check_device(ids, model):
+    """Refuse ids on another device than the model's."""
+    device = next(model.parameters(), ids).device
+    if ids.device != device:
+        raise ValueError(f"the ids are on {ids.device}, the model on {device}: move them with ids.to({str(device)!r})")
 
 
 def check_range(name, ids, vocab_size):
@@ -265,20 +263,22 @@ def check_minibatch(minibatch, model):
     if not isinstance(Y, torch.Tensor) or Y.shape != X.shape or Y.is_floating_point() or Y.dtype == torch.bool:
         found = f"{Y.dtype} of shape {tuple(Y.shape)}" if isinstance(Y, torch.Tensor) else f"a {type(Y).__name__}"
         raise ValueError(f"the targets must be whole numbers of the shape of X, {tuple(X.shape)}, not {found}")
-    counted = Y[Y != IGNORED] if Y.device.type == "cpu" else Y
+    counted = Y[Y.long() != IGNORED] if Y.device.type == "cpu" else Y
     if counted.numel():
         check_range("target", counted, vocab_size)
 
 
 def check_state(state, like):
     """Refuse a state that has not the form of another: tensors, shapes and dtypes."""
+    if isinstance(state, torch.Tensor) and isinstance(like, tuple):
+        raise ValueError("the state is one tensor, not two: an LSTM needs (H, C), as begin_state(batch_size) gives")
     if shapes(state) != shapes(like):
         raise ValueError(
             f"the state has shape {shapes(state)} but these ids need {shapes(like)}: "
             "call begin_state(batch_size) when the batch size changes"
         )
     for there, wanted in zip(tensors(state), tensors(like), strict=True):
-        if there.dtype != wanted.dtype:
+        if there.dtype != wanted.dtype and not torch.is_autocast_enabled(there.device.type):
             raise ValueError(
                 f"the state is {there.dtype} but the parameters are {wanted.dtype}: convert it with .to({wanted.dtype})"
             )

@@ -402,7 +402,7 @@ REMEMBERING_GRU = {
     "halves": (gru_with(3.0, write=("bias_ih_l0", "bias_hh_l0")), "Right"),
     "drawn": (gru_by_chrono, "Right"),
     "float64": (lambda D, H: gru_with(5.0)(D, H).double(), "Right"),
-    "as it comes": (nn.GRU, "Its update gates start near one half"),
+    "as it comes": (lambda D, H: nn.GRU(D, H), "Its update gates start near one half"),
     "reset gate": (gru_with(3.0, part=0), "The bias is on the reset gate"),
     "candidate": (gru_with(3.0, part=2), "The bias is on the candidate, which is no gate"),
     "wrong sign": (gru_with(-3.0), "in PyTorch that replaces the old state"),
