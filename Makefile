@@ -50,7 +50,7 @@ export RNNLIB_DATA := $(abspath $(RNNLIB_DATA))
 endif
 
 # The modules that the chapters write out; their lines are as long as those of a cell.
-taught = $(addprefix rnnlib/,$(addsuffix .py,text scratch gradients layers gates directions sentiment))
+taught = $(addprefix rnnlib/,$(addsuffix .py,text scratch gradients layers gates directions sentiment forecasting attention shipping streams beyond recurrences))
 
 # The networks here are tiny: with more threads than one they wait for each other.
 settings = RNNLIB_LIVE=0 OMP_NUM_THREADS=1
@@ -148,7 +148,7 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	@$(PY) -m pip --version > /dev/null 2>&1 || $(PY) -m ensurepip > /dev/null 2>&1 || { \
 	  echo '$(VENV) is incomplete; make distclean removes it, then start again.' >&2; exit 1; }
 	@echo 'Installing into $(VENV): minutes on the first run, up to 1.5 GB (several GB with CUDA) ...'
-	@$(call pip_install,lab$(comma)d2l$(comma)test)
+	@$(call pip_install,lab$(comma)d2l$(comma)ship$(comma)test)
 	@touch $@
 
 $(VENV)/.installed-browser: $(VENV)/.installed

@@ -124,10 +124,17 @@ def shown_blocks(cell, skipping):
     for block in blocks(cell.source):
         level, title = heading(block)
         if level in (1, 2):
-            skipping = title in LEFT_OUT
+            skipping = "section" if title in LEFT_OUT else ""
+        elif level and skipping != "section":
+            skipping = "exercise" if title.startswith("★") else ""  # one that follows its idea
         if not skipping:
             shown.append(block)
     return shown, skipping
+
+
+def after_code(skipping):
+    """Return what is left out after a cell of code: an exercise that follows its idea ends with its cell."""
+    return "" if skipping == "exercise" else skipping
 
 
 def slide_types(notebook):
@@ -136,7 +143,7 @@ def slide_types(notebook):
     A section begins a slide, a subsection and whatever no longer fits begin a subslide. A finding stays with its
     figure. The sections for one's own desk are skipped, and so are checks.
     """
-    types, filled, skipping = [], 0.0, False
+    types, filled, skipping = [], 0.0, ""
     for cell in notebook.cells:
         if "check" in cell.metadata.get("tags", []):
             types.append("skip")
@@ -147,6 +154,7 @@ def slide_types(notebook):
             size = sum(map(block_lines, shown))
         else:
             size = 0 if skipping else code_lines(cell) + output_lines(cell)
+            skipping = after_code(skipping)
         if not size:
             kind = "skip"
         elif level in (1, 2):
@@ -175,7 +183,7 @@ def mark(path):
 
 def pieces(notebook):
     """Yield (begins, lines, html) for each piece of a deck; begins is slide, subslide or - as in `slide_types`."""
-    skipping = False
+    skipping = ""
     for cell, kind in zip(notebook.cells, slide_types(notebook), strict=True):
         if cell.cell_type == "markdown":
             shown, skipping = shown_blocks(cell, skipping)
@@ -186,7 +194,8 @@ def pieces(notebook):
                 yield kind, block_lines(block), markdown(block)
                 kind = "-"
         elif kind == "skip":
-            continue
+            if "check" not in cell.metadata.get("tags", []):
+                skipping = after_code(skipping)
         elif has_figure(cell):
             # The figure goes to the slide of its finding; the code stands before it where there is no room for both.
             together = code_lines(cell) + output_lines(cell) < LINES - 4
