@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from rapidfuzz.distance import Levenshtein
 from torch import nn
 
-from rnnlib.guards import check_sizes
-from rnnlib.guards.pairs import check_enough, check_in_vocab, check_one_row
+from rnnlib.guards import check_enough, check_in_vocab, check_one_row, check_sizes
 from rnnlib.sentiment import BothWays, both_ends_state, bucket_order, pad
 from rnnlib.text import Vocab
 

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
-from rnnlib.guards import check_sizes
-from rnnlib.guards.recipes import check_share, check_start, check_weights
+from rnnlib.guards import check_recurrent_weights, check_share, check_sizes, check_start
 
 
 def parity(batch_size, length, generator):
@@ -81,7 +80,7 @@ class LockedDropout(nn.Module):
 def drop_weights(rnn_layer, p):
     """Drop each number of W_hh with probability p, drawn anew (Merity et al., 2018)."""
     check_share(p)
-    check_weights(rnn_layer)
+    check_recurrent_weights(rnn_layer)
     for name, _ in list(rnn_layer.named_parameters()):
         if name.startswith("weight_hh"):
             parametrize.register_parametrization(rnn_layer, name, nn.Dropout(p))

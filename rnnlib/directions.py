@@ -11,17 +11,17 @@ from rnnlib.guards import (
     check_inputs,
     check_layer,
     check_length,
+    check_letters,
     check_minibatch,
     check_num_tokens,
+    check_positions,
     check_prefix,
+    check_seed,
     check_sizes,
     check_vocab,
     check_words,
+    check_writable,
 )
-from rnnlib.guards.containers import check_seed
-from rnnlib.guards.fits import check_positions
-from rnnlib.guards.networks import check_letters
-from rnnlib.guards.vocabularies import check_writable
 from rnnlib.layers import num_directions
 from rnnlib.scratch import evaluating, next_token_probabilities, single_steps
 from rnnlib.text import as_vocab, one_hot

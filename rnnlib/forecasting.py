@@ -13,12 +13,12 @@ from sklearn.linear_model import Ridge
 from torch import nn
 
 from rnnlib.gradients import clip_gradients, detach
-from rnnlib.guards import check_sizes
-from rnnlib.guards.forecasting import (
+from rnnlib.guards import (
     check_alike,
     check_horizons,
     check_part,
     check_pieces,
+    check_sizes,
     check_window,
 )
 

@@ -11,9 +11,9 @@ from rnnlib.guards import (
     check_layer,
     check_lengths,
     check_same_network,
+    check_sequences,
     check_sizes,
 )
-from rnnlib.guards.networks import check_sequences
 from rnnlib.scratch import ScratchRNN
 from rnnlib.text import one_hot
 

@@ -21,8 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rnnlib import attention, data, environment, guards, layers, text, training
-from rnnlib.guards import check_whole_numbers, fits
-from rnnlib.guards.containers import check_callable
+from rnnlib.guards import check_callable, check_whole_numbers, fits
 
 FOLDER = Path(__file__).parent / "checkpoints"
 

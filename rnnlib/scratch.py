@@ -15,13 +15,13 @@ from rnnlib.guards import (
     check_minibatch,
     check_num_tokens,
     check_prefix,
+    check_seed,
     check_sizes,
     check_temperature,
     check_top_k,
     check_vocab,
+    check_writable,
 )
-from rnnlib.guards.containers import check_seed
-from rnnlib.guards.vocabularies import check_writable
 from rnnlib.text import as_vocab, one_hot
 
 

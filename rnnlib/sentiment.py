@@ -10,11 +10,16 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnlib.gradients import clip_gradients
-from rnnlib.guards import check_lengths, check_reader, check_sizes
+from rnnlib.guards import (
+    check_embedded_ids,
+    check_lengths,
+    check_reader,
+    check_reviews_vocab,
+    check_seed,
+    check_sizes,
+    check_text,
+)
 from rnnlib.guards import reviews as guards
-from rnnlib.guards.containers import check_seed, check_text
-from rnnlib.guards.networks import check_known
-from rnnlib.guards.vocabularies import check_reviews_vocab
 from rnnlib.layers import num_directions
 from rnnlib.scratch import evaluating
 from rnnlib.text import Vocab, as_tensor, as_vocab
@@ -283,7 +288,7 @@ class SentimentClassifier(nn.Module):
 
         lengths: real words of each review, (N,), on the CPU; all are real by default.
         """
-        check_known(self, ids)
+        check_embedded_ids(self, ids)
         if lengths is None:
             lengths = torch.full((ids.shape[0],), ids.shape[1])
         lengths = torch.as_tensor(lengths)

@@ -17,14 +17,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from rnnlib.guards.shipping import (
+from rnnlib.guards import (
     check_batch_example,
     check_bits,
     check_matrix,
     check_ship,
+    check_shippable,
     check_shipped,
     check_token_ids,
-    check_weights,
 )
 from rnnlib.layers import num_directions, zero_state
 
@@ -262,7 +262,7 @@ def with_bits(model, bits, scales=row_scales):
 def named_weights(model):
     """Return the weights of a LanguageModel or a forecaster by name, for the files
     below."""
-    check_weights(model)
+    check_shippable(model)
     return {
         name.replace("embedding.0.", "embedding."): weight.detach().cpu().contiguous()
         for name, weight in model.state_dict().items()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rnnlib.guards.shipping import check_free, check_idle, check_room
+from rnnlib.guards import check_free, check_idle, check_room
 
 # Many at once
 

@@ -10,21 +10,17 @@ import numpy as np
 import torch
 
 from rnnlib.guards import (
+    check_cleaned,
     check_corpus,
-    check_ids_to_decode,
-    check_reserved,
-    check_unit,
-)
-from rnnlib.guards.containers import (
     check_flat,
+    check_ids_to_decode,
     check_iterable,
     check_lookup,
+    check_min_freq,
+    check_reserved,
     check_seed,
     check_text,
-)
-from rnnlib.guards.vocabularies import (
-    check_cleaned,
-    check_min_freq,
+    check_unit,
     check_vocabulary,
     frequencies,
     tokens_by_id,

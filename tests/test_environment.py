@@ -211,8 +211,6 @@ def test_the_first_minibatch_needs_little():
     assert {name for name in loaded if name.startswith("rnnlib.")} == {
         "rnnlib.environment",
         "rnnlib.guards",
-        "rnnlib.guards.containers",
-        "rnnlib.guards.vocabularies",
         "rnnlib.text",
     }
     assert not loaded & {"matplotlib", "sklearn", "pandas", "scipy", "pooch", "IPython"}

@@ -176,7 +176,7 @@ FAULTS = {
         "test_training.py::test_dropout_is_off_while_measuring_and_restored",
     ),
     "gradients that are no numbers reach the weights": Fault(
-        "guards/__init__.py",
+        "guards.py",
         "if not torch.isfinite(norm):",
         "if False:",
         "test_training.py::test_diverged_training_stops_with_finite_weights",

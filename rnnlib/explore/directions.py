@@ -10,7 +10,7 @@ from torch import nn
 
 from rnnlib import directions, guards, lettering, plots, scratch, text
 from rnnlib.explore.frame import Explorer
-from rnnlib.guards.explorers import check_numbers
+from rnnlib.guards import check_drawable_numbers
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
@@ -344,7 +344,7 @@ class WordEnds(Explorer):
         for name, splitter in self.splitters.items():
             on_device = ids.to(splitter.readout.weight.device)
             states[name] = directions.states_with_lookahead(splitter, on_device, future, self.longest)  # (T, width)
-            check_numbers(f"what “{name}” says", states[name])
+            check_drawable_numbers(f"what “{name}” says", states[name])
             guesses[name] = (splitter.readout(states[name]).squeeze(1) > 0).int().tolist()
         return {
             "letters": letters,

@@ -3,7 +3,7 @@
 from IPython.display import display
 
 from rnnlib import plots
-from rnnlib.guards.explorers import check_typed
+from rnnlib.guards import check_typed
 from rnnlib.text import clean
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from rnnlib import gates, guards, layers, lettering, plots, text
 from rnnlib.explore.frame import Explorer, typed
-from rnnlib.guards.explorers import check_numbers
+from rnnlib.guards import check_drawable_numbers
 
 
 def read_inputs(model, ids):
@@ -189,7 +189,7 @@ class GateConsole(Explorer):
                     steps[name].append(value)
         traces = {name: torch.cat(values).cpu().numpy() for name, values in steps.items()}
         logits = self.model.linear(torch.cat(steps["h"]))  # (T, V)
-        check_numbers("what the model says", logits)
+        check_drawable_numbers("what the model says", logits)
         nats = F.cross_entropy(logits[:-1], ids[0, 1:], reduction="none")  # (T - 1,)
         return traces, np.concatenate([[np.nan], (nats / np.log(2)).cpu().numpy()])
 
@@ -394,7 +394,7 @@ class Connectivity(Explorer):
         rows = {}
         for name, model in self.models.items():
             norms, p = influence(model, ids.to(model.linear.weight.device), position)
-            check_numbers(f"the gradient of {name}", norms)
+            check_drawable_numbers(f"the gradient of {name}", norms)
             share = norms / max(norms.sum(), 1e-300)
             rows[name] = {"share": share, "p": p, "reach": reach(share)}
         return {"characters": characters, "position": position, "rows": rows}

@@ -9,7 +9,7 @@ from matplotlib.patches import Circle
 
 from rnnlib import gradients, guards, plots, scratch
 from rnnlib.explore.frame import Explorer
-from rnnlib.guards.explorers import check_recorded, check_sequences
+from rnnlib.guards import check_minibatch, check_one_state, check_recorded
 
 LARGEST = 340.0  # the logarithm of what is drawn at most: matplotlib puts ticks far beyond it, in float64 too
 
@@ -303,7 +303,8 @@ class TruncationWindow(Explorer):
     question = "how long must the windows be for a cosine of 0.9 with the full gradient?"
 
     def __init__(self, model, X, Y):
-        check_sequences(X, Y, model)
+        check_minibatch((X, Y), model)
+        check_one_state(model)
         self.model, self.T = model, X.shape[1]
         self.windows = [num_steps for num_steps in range(1, self.T + 1) if self.T % num_steps == 0]
         short = min(self.windows, key=lambda num_steps: abs(num_steps - 4))

@@ -9,7 +9,7 @@ import torch
 from rnnlib import guards, layers, lettering, plots, scratch, text, training
 from rnnlib.baselines import NGram, geometric_mean_of_inverses
 from rnnlib.explore.frame import Explorer, typed
-from rnnlib.guards.explorers import check_numbers, check_one_state
+from rnnlib.guards import check_drawable_numbers, check_one_state
 
 
 class TemperatureDesk(Explorer):
@@ -159,7 +159,7 @@ class UnrollStepper(Explorer):
                 logits, state = self.model(torch.tensor([[token]], device=device), state)
                 states.append(state[0].float().cpu())
                 log_p.append(torch.log_softmax(logits[-1].float().cpu(), -1))
-        check_numbers("what the model says", torch.stack(log_p))
+        check_drawable_numbers("what the model says", torch.stack(log_p))
         return torch.stack(states), torch.stack(log_p)
 
     def draw(self, data):

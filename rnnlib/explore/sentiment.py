@@ -11,7 +11,7 @@ from torch import nn
 
 from rnnlib import layers, plots, sentiment
 from rnnlib.explore.frame import Explorer
-from rnnlib.guards.explorers import check_numbers
+from rnnlib.guards import check_drawable_numbers
 from rnnlib.lettering import drawable, families
 
 PRAISE = (
@@ -72,7 +72,7 @@ class PaddingLens(Explorer):
     def __init__(self, model, vocab, first=PRAISE, second=COMPLAINT):
         self.states = self._read(model, [sentiment.encode(review, vocab) for review in (first, second)])
         for name, states in self.states.items():
-            check_numbers(f"the {name} of the reviews", states)
+            check_drawable_numbers(f"the {name} of the reviews", states)
             if torch.equal(*states[:, 0, 0]):
                 raise ValueError(f"the two reviews have the same {name}: give two that differ in a word")
         super().__init__(
@@ -228,7 +228,7 @@ class RunningVerdict(Explorer):
         logits = sentiment.score_reviews(
             self.model, [sentiment.tail(row, self.max_length) for row in rows], batch_size=16
         )
-        check_numbers("what the model says", logits)
+        check_drawable_numbers("what the model says", logits)
         prefixes, without = logits.double().numpy()[: len(ends)], logits.double().numpy()[len(ends) :]
         changes = prefixes[-1] - without
         changes[[torch.equal(row, ids) for row in rows[len(ends) :]]] = 0.0  # not the rounding of another batch
@@ -340,7 +340,7 @@ class ThresholdDesk(Explorer):
 
     def __init__(self, logits, labels, texts):
         self.labels = torch.as_tensor(labels).cpu().numpy().astype(bool)  # (N,)
-        check_numbers("the list of logits", logits)
+        check_drawable_numbers("the list of logits", logits)
         self.p = torch.as_tensor(logits).double().sigmoid().cpu().numpy()  # (N,)
         self.texts = texts
         if not len(self.p) == len(self.labels) == len(texts):

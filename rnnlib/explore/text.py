@@ -12,7 +12,7 @@ from matplotlib.path import Path
 
 from rnnlib import lettering, plots
 from rnnlib.explore.frame import Explorer
-from rnnlib.guards.explorers import check_ribbon
+from rnnlib.guards import check_ribbon
 from rnnlib.text import Vocab, clean, one_hot, random_batches, sequential_batches
 
 OPENING = "the time traveller for so it will be convenient to speak of him was expounding"
