@@ -7,7 +7,7 @@ Chapter 5 shows the curves; every run is written to rnnlib/results/memory.json.
 
 import rnnlib
 from benchmarks import record
-from rnnlib import tasks
+from rnnlib import memory_tasks
 
 LENGTHS = {"remember the first symbol": (5, 10, 20, 40, 80), "add the two marked numbers": (10, 20, 40, 80)}
 RATES, SEEDS = (0.003, 0.01), range(5)
@@ -18,10 +18,10 @@ def main():
     rows = []
     for task, lengths in LENGTHS.items():
         for length in lengths:
-            for cell in tasks.CELLS:
+            for cell in memory_tasks.CELLS:
                 for lr in RATES:
                     for seed in SEEDS:
-                        run = tasks.learn(cell, task, length, seed, lr=lr)
+                        run = memory_tasks.learn(cell, task, length, seed, lr=lr)
                         setting = {"task": task, "length": length, "cell": cell, "lr": lr, "seed": seed}
                         rows.append(setting | {name: round(value, 3) for name, value in run.items()})
                     print(

@@ -27,6 +27,7 @@ _SUBMODULES = (
     "guards",
     "layers",
     "lettering",
+    "memory_tasks",
     "plots",
     "pretrained",
     "recurrences",
@@ -35,7 +36,6 @@ _SUBMODULES = (
     "serve",
     "shipping",
     "streams",
-    "tasks",
     "text",
     "training",
 )

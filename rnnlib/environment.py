@@ -15,7 +15,7 @@ THREADS = torch.get_num_threads()  # PyTorch's own choice, or OMP_NUM_THREADS: a
 def setup(seed=0):
     """Make a chapter repeatable and return the device to train on.
 
-    Seeds Python, NumPy and PyTorch, sets the number of CPU threads (:func:`quickest_threads`) and the figure style of
+    Seeds Python, NumPy and PyTorch, sets the number of CPU threads (:func:`_quickest_threads`) and the figure style of
     the book.
 
     Args:
@@ -31,7 +31,7 @@ def setup(seed=0):
 
     if not guards.is_whole(seed, 0) or seed >= 2**32:
         raise ValueError(f"seed={seed!r} must be a whole number from 0 to 2**32 - 1 = {2**32 - 1}")
-    torch.set_num_threads(quickest_threads())  # before the seeds, since the trial draws weights
+    torch.set_num_threads(_quickest_threads())  # before the seeds, since the trial draws weights
     seed = int(seed)  # Python's own generator refuses a NumPy number
     random.seed(seed)
     np.random.seed(seed)
@@ -40,20 +40,20 @@ def setup(seed=0):
     return best_device()
 
 
-def quickest_threads():
+def _quickest_threads():
     """Return with how many CPU threads a small network runs fastest now: 1, 2, 4, … up to PyTorch's own number.
 
     On an idle machine a second thread makes a training step up to a third shorter. On a busy one the two wait for each
     other, and it can take a hundred times as long. So a short trial decides; ``OMP_NUM_THREADS=1`` in the environment
     keeps it at one.
     """
-    best, shortest = 1, seconds_of_trial(1)
-    while 2 * best <= THREADS and (seconds := seconds_of_trial(2 * best)) < 0.9 * shortest:
+    best, shortest = 1, _seconds_of_trial(1)
+    while 2 * best <= THREADS and (seconds := _seconds_of_trial(2 * best)) < 0.9 * shortest:
         best, shortest = 2 * best, seconds
     return best
 
 
-def seconds_of_trial(num_threads):
+def _seconds_of_trial(num_threads):
     """Return the real seconds that a few training steps of a small network take with this number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)

@@ -44,11 +44,11 @@ _zoom = 1.0
 
 def use_style():
     """Set the figure style of the book."""
-    matplotlib.rcParams.update(STYLE | {"font.family": lettering.families()})
+    matplotlib.rcParams.update(STYLE | {"font.family": lettering.font_families()})
 
 
-def present(zoom=1.5):
-    """Show every figure from here on larger, text and lines included, for a projector; ``present(1)`` undoes it."""
+def enlarge_figures(zoom=1.5):
+    """Show every figure from here on larger, text and lines included, for a projector; ``enlarge_figures(1)`` undoes it."""
     global _zoom
     if not 0.5 <= zoom <= 4:
         raise ValueError(f"zoom={zoom!r} must be between 0.5 and 4, and 1 is the size of the book")
@@ -177,14 +177,14 @@ def draw_landmarks(axes, landmarks):
             blocks.append([(name, value)])
     for block in blocks:
         axes.annotate(
-            "\n".join(f"{lettering.literal(name)} {value:.3g}" for name, value in block),
+            "\n".join(f"{lettering.literal_text(name)} {value:.3g}" for name, value in block),
             (1, math.prod(value for _, value in block) ** (1 / len(block))),
             xycoords=("axes fraction", "data"),
             xytext=(4, 0),
             textcoords="offset points",
             color=GREY,
             fontsize=9,
-            family=lettering.families(),
+            family=lettering.font_families(),
             va="center",
             annotation_clip=False,
         )
@@ -238,7 +238,7 @@ class LiveCurve(LivePicture):
         (self.train,) = self.axes.plot([], [], color=BLUE, label="training")
         (self.valid,) = self.axes.plot([], [], color=ORANGE, linestyle="--", label="held-out")
         self.footer = self.fig.supxlabel(" ", fontsize=9, color=GREY, x=0.02, ha="left")
-        self.footer.set_family(lettering.families("DejaVu Sans Mono"))
+        self.footer.set_family(lettering.font_families("DejaVu Sans Mono"))
         self.axes.set_xlabel("epoch")
         # Below the axes, beside the word "epoch": no curve can run through it there.
         self.axes.legend(loc="upper right", bbox_to_anchor=(1.0, -0.07), ncols=2)
@@ -258,10 +258,10 @@ class LiveCurve(LivePicture):
         landmarks = [value for value in self.landmarks.values() if _on_axis(value)]
         perplexity_axis(self.axes, highest=max([10.0, *values, *landmarks]))
         self.axes.set_xlim(0, max(10, len(history)) * 1.01)
-        self.axes.set_title(lettering.literal(status), fontsize=10, wrap=True, family=lettering.families())
+        self.axes.set_title(lettering.literal_text(status), fontsize=10, wrap=True, family=lettering.font_families())
         samples = history.column("sample")[1]
         sample = samples[-1].replace("\n", " ")[:92] if samples else " "
-        self.footer.set_text(lettering.literal(sample, "DejaVu Sans Mono"))
+        self.footer.set_text(lettering.literal_text(sample, "DejaVu Sans Mono"))
 
 
 class AccuracyCurve(LivePicture):
@@ -296,7 +296,9 @@ class AccuracyCurve(LivePicture):
         self.accuracies.set_ylim(math.floor(20 * lowest) / 20, 1.0)
         for axes in (self.losses, self.accuracies):
             axes.set_xlim(0, epochs * 1.05)
-        self.fig.suptitle(lettering.literal(status), fontsize=10, x=0.02, ha="left", family=lettering.families())
+        self.fig.suptitle(
+            lettering.literal_text(status), fontsize=10, x=0.02, ha="left", family=lettering.font_families()
+        )
 
 
 class TextReport:
@@ -336,7 +338,7 @@ def live_report(picture=LiveCurve):
 def curve_figure(history):
     """Return a Figure of a :class:`rnnlib.training.History`: perplexity by epoch, with its landmarks."""
     curve = LiveCurve()
-    curve.draw(history, curve_title(history))
+    curve.draw(history, _curve_title(history))
     return curve.fig
 
 
@@ -348,7 +350,7 @@ def accuracy_figure(progress):
     return curve.fig
 
 
-def curve_title(history):
+def _curve_title(history):
     """Say in one line what a training has reached."""
     if not history:
         return "no epoch was finished"

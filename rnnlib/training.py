@@ -236,7 +236,7 @@ def fit(
                 scheduler.step()
             # The first epochs are slower than the rest, so they are no guide to the time still to go.
             per_epoch = (time.perf_counter() - start) / trained
-            line = status_line(history, last, (epochs - trained) * per_epoch if 3 <= trained < epochs else None)
+            line = _status_line(history, last, (epochs - trained) * per_epoch if 3 <= trained < epochs else None)
             guessing = getattr(model, "vocab_size", math.inf)  # its perplexity
             if trained == epochs and not row["train"] <= guessing:
                 line += WORSE
@@ -270,7 +270,7 @@ def run_epoch(model, batches, optimizer, clip):
     }
 
 
-def status_line(history, last, seconds_left=None):
+def _status_line(history, last, seconds_left=None):
     """Describe a training in one line: epoch, perplexities, speed and the time still to go."""
     row = history[-1]
     parts = [f"epoch {row['epoch']}/{last}", f"train {row['train']:.2f}"]
@@ -279,11 +279,11 @@ def status_line(history, last, seconds_left=None):
         parts.append(f"held-out {valid[-1]:.2f} (best {history.best['valid']:.2f} @{history.best['epoch']})")
     parts.append(f"{row['tokens_per_second'] / 1000:.0f}k tokens/s")
     if seconds_left is not None:
-        parts.append(time_left(seconds_left))
+        parts.append(_time_left(seconds_left))
     return " · ".join(parts)
 
 
-def time_left(seconds):
+def _time_left(seconds):
     """Say how long a training still takes, and how to stop it."""
     return f"ETA {int(seconds) // 60}:{int(seconds) % 60:02d} · ■ stops"
 
@@ -347,7 +347,7 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
                     progress[-1].update(evaluate(model, *valid))
                     if progress[-1] is progress.best:
                         kept["state"] = copy.deepcopy(model.state_dict())
-                yield progress_line(progress, begun + epochs)
+                yield _progress_line(progress, begun + epochs)
         if "loss" not in options:  # of two classes: guessing has a perplexity of 2
             fits.check_learned(safe_exp(progress[-1]["loss"]), 2 * 2)
 
@@ -364,7 +364,7 @@ def evaluate(model, rows, labels):
     return {"valid_loss": float(loss), "accuracy": accuracy(scores, labels)}
 
 
-def progress_line(progress, epochs):
+def _progress_line(progress, epochs):
     """Describe a training in one line: epoch, losses, accuracy and the time still to go."""
     row = progress[-1]
     left = row["seconds"] * (epochs / row["epoch"] - 1)
@@ -374,5 +374,5 @@ def progress_line(progress, epochs):
             f"held-out accuracy {progress.column('accuracy')[1][-1]:.1%} (best {progress.best['accuracy']:.1%})"
         )
     if left:
-        parts.append(time_left(left))
+        parts.append(_time_left(left))
     return " · ".join(parts)

@@ -243,7 +243,7 @@ def test_waves():
 # What was recorded, and what the chapter says of it
 
 
-ROWS = data.recorded("beyond")
+ROWS = data.load_results("beyond")
 
 
 def recorded(part, **wanted):

@@ -632,13 +632,13 @@ def test_command_names_the_choices(command):
 
 def test_recorded_measurements_come_with_the_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert {row["recipe"] for row in data.recorded("recipes")}
-    assert len(data.recorded("memory")) > 100
+    assert {row["recipe"] for row in data.load_results("recipes")}
+    assert len(data.load_results("memory")) > 100
     for name in ("nothing", "", None, "../results/recipes", ["recipes"]):
         with pytest.raises(
             ValueError, match="is no recorded measurement; choose one of attention, beyond, cells, chapters"
         ):
-            data.recorded(name)
+            data.load_results(name)
 
 
 def test_no_chapter_reads_a_file_beside_it():

@@ -82,11 +82,11 @@ def test_setup_sets_the_threads_and_the_style(monkeypatch):
 def test_threads_are_those_that_run_a_small_network_fastest(monkeypatch, default, seconds, expected):
     monkeypatch.setattr(environment, "THREADS", default)
     monkeypatch.setattr(environment, "seconds_of_trial", seconds.__getitem__)
-    assert environment.quickest_threads() == expected
+    assert environment._quickest_threads() == expected
 
 
 def test_a_trial_of_threads_leaves_their_number_alone():
-    assert environment.seconds_of_trial(2) > 0
+    assert environment._seconds_of_trial(2) > 0
     assert torch.get_num_threads() == 1
 
 

@@ -448,13 +448,13 @@ def test_present_makes_pictures_larger(explorers):
     import io
 
     width = matplotlib.image.imread(io.BytesIO(plots.png(fig))).shape[1]
-    plots.present(1.5)
+    plots.enlarge_figures(1.5)
     try:
         assert matplotlib.image.imread(io.BytesIO(plots.png(fig))).shape[1] == pytest.approx(1.5 * width, abs=2)
     finally:
-        plots.present(1)
+        plots.enlarge_figures(1)
     with pytest.raises(ValueError, match="zoom=9"):
-        plots.present(9)
+        plots.enlarge_figures(9)
 
 
 def test_a_choice_refuses_what_it_does_not_offer():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnnlib import explore, gates, layers, plots, pretrained, tasks
+from rnnlib import explore, gates, layers, memory_tasks, plots, pretrained
 from rnnlib.explore import gates as explorers
 
 
@@ -111,7 +111,7 @@ def test_half_life_explorer(bias, steps):
 
 
 def test_every_cell_of_the_tasks_has_a_look():
-    assert set(tasks.CELLS) == set(explore.ForgetBiasHalfLife.looks)
+    assert set(memory_tasks.CELLS) == set(explore.ForgetBiasHalfLife.looks)
 
 
 def test_influence_is_the_gradient(networks):

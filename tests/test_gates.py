@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rnnlib import gates, layers, scratch, tasks, text, training
+from rnnlib import gates, layers, memory_tasks, scratch, text, training
 
 STEPS = {nn.LSTM: gates.lstm_step, nn.GRU: gates.gru_step}
 sizes = st.integers(1, 5)
@@ -300,7 +300,7 @@ def test_half_life(bias, steps):
 )
 def test_what_cannot_be_learned_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        tasks.learn(*arguments)
+        memory_tasks.learn(*arguments)
 
 
 def test_half_life_is_what_an_lstm_does():
@@ -338,7 +338,7 @@ def test_add_two_marks_one_number_in_each_half(length):
 
 def test_chance_is_what_the_best_constant_gets():
     generator = torch.Generator().manual_seed(0)
-    for task in tasks.TASKS.values():
+    for task in memory_tasks.TASKS.values():
         _, targets = task.draw(20_000, 10, generator)
         constant = torch.zeros(20_000, 4) if task.num_outputs == 4 else torch.ones(20_000, 1)
         assert task.share_right(constant, targets) == pytest.approx(task.chance, abs=0.01)
@@ -346,12 +346,12 @@ def test_chance_is_what_the_best_constant_gets():
 
 def test_cells_start_with_the_bias_that_they_are_named_for():
     for bias in (0, 1, 3):
-        (found,) = forget_biases(tasks.CELLS[f"LSTM, b = {bias}"](2, 3))
+        (found,) = forget_biases(memory_tasks.CELLS[f"LSTM, b = {bias}"](2, 3))
         assert torch.equal(found, torch.full((3,), float(bias)))
 
 
 def test_a_short_delay_is_learned_and_the_run_repeats():
-    first = tasks.learn("LSTM, b = 1", "remember the first symbol", 5, seed=0, max_steps=300)
-    again = tasks.learn("LSTM, b = 1", "remember the first symbol", 5, seed=0, max_steps=300)
+    first = memory_tasks.learn("LSTM, b = 1", "remember the first symbol", 5, seed=0, max_steps=300)
+    again = memory_tasks.learn("LSTM, b = 1", "remember the first symbol", 5, seed=0, max_steps=300)
     assert first["right"] > 0.9
     assert (first["right"], first["steps"]) == (again["right"], again["steps"])

@@ -201,17 +201,17 @@ def test_picture_is_a_png_of_the_announced_size(screen):
 
 def test_present_enlarges_pictures(screen):
     try:
-        plots.present(2)
+        plots.enlarge_figures(2)
         fig, _ = plots.new_figure(width=4, height=2)
         plots.show(fig, "a sentence")
     finally:
-        plots.present(1)
+        plots.enlarge_figures(1)
     ((data, metadata),) = screen.displayed
     assert metadata == {"image/png": {"width": 800, "height": 400}}
     assert struct.unpack(">II", base64.b64decode(data["image/png"])[16:24]) == (1200, 600)
     for zoom in (0, 0.1, 5, math.nan):
         with pytest.raises(ValueError, match=f"zoom={zoom!r} must be between 0.5 and 4"):
-            plots.present(zoom)
+            plots.enlarge_figures(zoom)
 
 
 # What the curve shows

@@ -18,7 +18,7 @@ from rnnlib.check.frame import (
 )
 
 
-def draw_sizes(*highest):
+def _draw_sizes(*highest):
     """Draw one whole number from 1 to each of these."""
     return [int(torch.randint(1, high + 1, ())) for high in highest]
 
@@ -32,7 +32,7 @@ def join_directions(ahead, back, X):
     return torch.cat([forward, backward.flip(0)], dim=2)  # (T, N, 2H)
 
 
-def bidirectional_gru(ahead, back):
+def _bidirectional_gru(ahead, back):
     """Return the bidirectional nn.GRU that two of one direction make."""
     layer = nn.GRU(ahead.input_size, ahead.hidden_size, bidirectional=True)
     weights = dict(ahead.state_dict())
@@ -45,7 +45,7 @@ def bidirectional_gru(ahead, back):
 def test_join_directions(answer):
     """From shapes to the bidirectional nn.GRU with the same weights, T = 1 and N = 1 included."""
     torch.manual_seed(0)  # the frame puts the reader\'s random state back
-    for N, T, D, H in [(2, 5, 3, 4), (1, 1, 2, 3), *(draw_sizes(3, 6, 4, 4) for _ in range(20))]:
+    for N, T, D, H in [(2, 5, 3, 4), (1, 1, 2, 3), *(_draw_sizes(3, 6, 4, 4) for _ in range(20))]:
         ahead, back = nn.GRU(D, H), nn.GRU(D, H)
         X = torch.randn(T, N, D)
         got = answer(ahead, back, X.clone())
@@ -74,7 +74,7 @@ def test_join_directions(answer):
             ),
             (torch.cat([forward, back(X.flip(1))[0]], 2), "flips the sequences of the minibatch: time is axis 0"),
         ]
-        expect_close(got, bidirectional_gru(ahead, back)(X)[0], f"the output for T = {T}, N = {N}", slips, 1e-5)
+        expect_close(got, _bidirectional_gru(ahead, back)(X)[0], f"the output for T = {T}, N = {N}", slips, 1e-5)
 
 
 JOIN_DIRECTIONS = Exercise(
@@ -134,7 +134,7 @@ def final_state(h_n):
 def test_final_state(answer):
     """From one layer to several, N = 1 included."""
     torch.manual_seed(0)  # the frame puts the reader\'s random state back
-    for layers, N, H in [(2, 3, 4), (1, 2, 3), (3, 1, 2), *(draw_sizes(3, 4, 4) for _ in range(20))]:
+    for layers, N, H in [(2, 3, 4), (1, 2, 3), (3, 1, 2), *(_draw_sizes(3, 4, 4) for _ in range(20))]:
         h_n = torch.randn(2 * layers, N, H)
         got = answer(h_n.clone())
         if isinstance(got, torch.Tensor) and got.shape in ((N, H), (2, N, H)):
@@ -212,7 +212,7 @@ def test_state_at_length(answer):
     torch.manual_seed(0)  # the frame puts the reader\'s random state back
     cases = [(5, 2, torch.tensor([5, 3, 2])), (3, 2, torch.tensor([3]))]
     for _ in range(20):
-        N, T, H = draw_sizes(4, 6, 3)
+        N, T, H = _draw_sizes(4, 6, 3)
         lengths = torch.randint(1, T + 1, (N,))
         lengths[int(torch.randint(N, ()))] = T  # the longest sequence fills the minibatch
         cases.append((T, H, lengths))
@@ -345,7 +345,7 @@ def test_flip_padded(answer):
     lengths = torch.tensor([4, 2])
     cases = [(torch.tensor([[5, 6, 7, 8], [3, 2, pad, pad]]), lengths) for pad in (0, 1)]
     for _ in range(20):
-        N, T = draw_sizes(4, 6)
+        N, T = _draw_sizes(4, 6)
         lengths = torch.randint(1, T + 1, (N,))
         cases.append((torch.randint(1, 9, (N, T)) * (torch.arange(T) < lengths[:, None]), lengths))
     for ids, lengths in cases:

@@ -9,7 +9,7 @@ from torch import nn
 from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape, expect_something, kind, within
 from rnnlib.gradients import clip_gradients
 from rnnlib.layers import ManyToOne
-from rnnlib.tasks import TASKS
+from rnnlib.memory_tasks import TASKS
 
 CHANGED = "the tensors that came in have changed: make new ones, without += and *="
 

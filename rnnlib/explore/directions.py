@@ -142,8 +142,8 @@ class LeakDetector(Explorer):
         bars.set_ylim(0, 1.05)
         bars.set_ylabel("p (true)")
         mono = "DejaVu Sans Mono"
-        names = [lettering.label(token, mono) for token in data["characters"][1:]]
-        bars.set_xticks(steps, names, family=lettering.families(mono))
+        names = [lettering.token_label(token, mono) for token in data["characters"][1:]]
+        bars.set_xticks(steps, names, family=lettering.font_families(mono))
         bars.tick_params(axis="x", length=0)
         bars.get_xticklabels()[position - 1].set_fontweight("bold")
         bars.set_title("probability given to the true next character, which stands below", fontsize=10)
@@ -151,8 +151,8 @@ class LeakDetector(Explorer):
         for place, (name, written) in zip((1.1, 0.5), data["written"].items(), strict=True):
             lines = textwrap.wrap(written, 73)[:2]
             page.text(0, place, f"{name} writes", fontsize=9, color=styles[name][0], va="top")
-            written = lettering.literal("\n".join(lines), mono)
-            page.text(0.155, place, written, family=lettering.families(mono), fontsize=8.5, va="top")
+            written = lettering.literal_text("\n".join(lines), mono)
+            page.text(0.155, place, written, family=lettering.font_families(mono), fontsize=8.5, va="top")
         return fig
 
     def describe(self, data):
@@ -242,8 +242,8 @@ class WhoSeesWhat(Explorer):
             place.tick_params(length=0)
             lettering.letters_below(place, self.characters)
         mono = "DejaVu Sans Mono"
-        names = [lettering.label(character, mono) for character in self.characters]
-        axes.set_yticks(range(T), names, family=lettering.families(mono))
+        names = [lettering.token_label(character, mono) for character in self.characters]
+        axes.set_yticks(range(T), names, family=lettering.font_families(mono))
         axes.plot(np.arange(1, T), np.arange(T - 1), "s", markersize=9, fillstyle="none", color=plots.ORANGE)
         axes.set_ylabel("output at")
         axes.set_title(f"{data['half']}, layers: {data['layers']}; the squares mark the next character", fontsize=10)
@@ -391,8 +391,8 @@ class WordEnds(Explorer):
                 )
         axes.set_yticks([0, -1, -2, -3], list(rows))
         mono = "DejaVu Sans Mono"
-        names = [lettering.label(letter, mono) for letter in data["letters"]]
-        axes.set_xticks(range(len(names)), names, family=lettering.families(mono))
+        names = [lettering.token_label(letter, mono) for letter in data["letters"]]
+        axes.set_xticks(range(len(names)), names, family=lettering.font_families(mono))
         axes.tick_params(axis="both", length=0, labelbottom=True, labelsize=10 if len(data["letters"]) <= 45 else 9)
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.set_title(f"{self._view(data)}; green: a word found whole, hatched: a wrong piece", fontsize=10)

@@ -404,15 +404,20 @@ class Connectivity(Explorer):
         characters, position = data["characters"], data["position"]
         fig, axes = plots.new_figure(height=1.0 + len(data["rows"]), rows=len(data["rows"]), squeeze=False)
         mono = "DejaVu Sans Mono"
-        letters = {"family": lettering.families(mono), "ha": "center", "va": "center"}
+        letters = {"family": lettering.font_families(mono), "ha": "center", "va": "center"}
         for (name, row), ax in zip(data["rows"].items(), axes[:, 0], strict=True):
             tint = np.sqrt(row["share"] / max(row["share"].max(), 1e-300))  # the root makes small shares visible
             ax.imshow(tint[None], cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
             for t, character in enumerate(characters[:position]):
                 color = "white" if tint[t] > 0.7 else plots.INK
-                ax.text(t, 0, lettering.literal(character, mono), color=color, fontsize=11, **letters)
+                ax.text(t, 0, lettering.literal_text(character, mono), color=color, fontsize=11, **letters)
             ax.text(
-                position, 0, lettering.label(characters[position], mono), color=plots.ORANGE, weight="bold", **letters
+                position,
+                0,
+                lettering.token_label(characters[position], mono),
+                color=plots.ORANGE,
+                weight="bold",
+                **letters,
             )
             ax.set_xlim(-0.6, max(position + 1, 30) - 0.4)
             ax.set_xticks([])
@@ -420,9 +425,9 @@ class Connectivity(Explorer):
             for spine in ax.spines.values():
                 spine.set_visible(False)
             ax.set_title(
-                f"{lettering.literal(name)}: p = {row['p']:.3f}, 90 % of the gradient in the last {row['reach']}",
+                f"{lettering.literal_text(name)}: p = {row['p']:.3f}, 90 % of the gradient in the last {row['reach']}",
                 fontsize=10,
-                family=lettering.families(),
+                family=lettering.font_families(),
             )
         return fig
 

@@ -74,19 +74,19 @@ class TemperatureDesk(Explorer):
         places = np.arange(len(top))
         axes.bar(places - 0.2, data["model"][top].numpy(), 0.4, color=plots.SKY, label="the model (T = 1)")
         axes.bar(places + 0.2, data["drawn"][top].numpy(), 0.4, color=plots.ORANGE, hatch="//", label="drawn from")
-        names = ["space" if token == " " else lettering.label(token) for token in self.vocab.decode(top)]
-        axes.set_xticks(places, names, family=lettering.families())
+        names = ["space" if token == " " else lettering.token_label(token) for token in self.vocab.decode(top)]
+        axes.set_xticks(places, names, family=lettering.font_families())
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("probability")
         axes.set_title(
-            f"next character after “{lettering.literal(self.prefix)}”: {data['choices']:.1f} effective choices",
-            family=lettering.families(),
+            f"next character after “{lettering.literal_text(self.prefix)}”: {data['choices']:.1f} effective choices",
+            family=lettering.font_families(),
         )
         axes.legend(loc="upper right")
         page.axis("off")
         lines = textwrap.wrap(data["text"], 76)
-        written = lettering.literal("\n".join(lines[:3]), "DejaVu Sans Mono")
-        mono = lettering.families("DejaVu Sans Mono")
+        written = lettering.literal_text("\n".join(lines[:3]), "DejaVu Sans Mono")
+        mono = lettering.font_families("DejaVu Sans Mono")
         page.text(0, 1, written, family=mono, fontsize=9.5, va="top", transform=page.transAxes)
         return fig
 
@@ -178,10 +178,10 @@ class UnrollStepper(Explorer):
         )
         cost.set_ylim(0, max(1.25 * guess, float(data["bits"].max()) * 1.1))
         cost.set_ylabel("bits to predict it")
-        names, guesses = (list(map(lettering.label, data[key])) for key in ("text", "guesses"))
+        names, guesses = (list(map(lettering.token_label, data[key])) for key in ("text", "guesses"))
         labels = [f"{name}\n{guess}" for name, guess in zip(names, guesses, strict=True)]
         labels[0] = f"read: {names[0]}      \nguess: {guesses[0]}         "
-        cost.set_xticks(range(len(labels)), labels, fontsize=10, family=lettering.families())
+        cost.set_xticks(range(len(labels)), labels, fontsize=10, family=lettering.font_families())
         if data["reset_at"]:
             for axes in (heat, cost):
                 axes.axvline(data["reset_at"] - 1.5, color=plots.ORANGE, linestyle="--")

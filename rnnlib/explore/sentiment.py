@@ -25,7 +25,7 @@ COMPLAINT = (
 DOUBT = "Not bad at all. I wouldn't call it good, but it isn't the worst film of the year either; not a waste of time."
 
 
-def small_classifier(layer, vocab):
+def _small_classifier(layer, vocab):
     """Return an untrained classifier: enough to move an explorer's controls.
 
     Args:
@@ -84,7 +84,7 @@ class PaddingLens(Explorer):
     def default_arguments(cls):
         """An untrained LSTM shows it already."""
         vocab = sentiment.review_vocab([PRAISE, COMPLAINT])
-        return {"model": small_classifier(nn.LSTM, vocab), "vocab": vocab}
+        return {"model": _small_classifier(nn.LSTM, vocab), "vocab": vocab}
 
     @torch.no_grad()
     def _read(self, model, pair):
@@ -202,7 +202,7 @@ class RunningVerdict(Explorer):
     def default_arguments(cls):
         """An untrained classifier is enough to move the controls."""
         vocab = sentiment.review_vocab([PRAISE, COMPLAINT, DOUBT])
-        return {"model": small_classifier(functools.partial(sentiment.BothWays, nn.LSTM), vocab), "vocab": vocab}
+        return {"model": _small_classifier(functools.partial(sentiment.BothWays, nn.LSTM), vocab), "vocab": vocab}
 
     def measure(self, review, span):
         """Return the probability after each word, and what is lost of the logit without each word.

@@ -162,8 +162,8 @@ class BitsBench(Explorer):
         page.text(
             0,
             0.7,
-            lettering.literal("\n".join(lines), "DejaVu Sans Mono"),
-            family=lettering.families("DejaVu Sans Mono"),
+            lettering.literal_text("\n".join(lines), "DejaVu Sans Mono"),
+            family=lettering.font_families("DejaVu Sans Mono"),
             fontsize=9,
             va="top",
             transform=page.transAxes,

@@ -252,10 +252,10 @@ def unrolled_figure(word="time"):
         _column(axes, x, f"X_{t}", f"H_{t}", f"O_{t}")
         _arrow(axes, (x - 1.5 + 0.36, 1), (x - 0.36, 1))
         axes.text(x - 0.75, 1.12, "$W_{hh}$", ha="center", fontsize=10)
-        names = {"ha": "center", "fontsize": 11, "family": lettering.families()}
-        axes.text(x, -0.62, f"“{lettering.label(character)}”", **names)
+        names = {"ha": "center", "fontsize": 11, "family": lettering.font_families()}
+        axes.text(x, -0.62, f"“{lettering.token_label(character)}”", **names)
         following = word[t] if t < len(word) else "?"
-        axes.text(x, 2.42, f"“{lettering.label(following)}”", **names)
+        axes.text(x, 2.42, f"“{lettering.token_label(following)}”", **names)
     axes.text(0, -0.62, "reads", ha="center", color=plots.GREY, fontsize=10)
     axes.text(0, 2.42, "predicts", ha="center", color=plots.GREY, fontsize=10)
     axes.set_xlim(-1.05, left + 1.5 * len(word) + 0.7)
