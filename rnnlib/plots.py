@@ -48,7 +48,7 @@ def use_style():
 
 
 def enlarge_figures(zoom=1.5):
-    """Show every figure from here on larger, text and lines included, for a projector; ``enlarge_figures(1)`` undoes it."""
+    """Show every figure from here on larger, text and lines included, for a projector; 1 undoes it."""
     global _zoom
     if not 0.5 <= zoom <= 4:
         raise ValueError(f"zoom={zoom!r} must be between 0.5 and 4, and 1 is the size of the book")
