@@ -22,6 +22,11 @@ def network(layer=nn.LSTM, seed=0):
     return shipping.NumpyStep(shipping.named_weights(model))
 
 
+def finished(program):
+    """Run a program to its end; one that waits for an answer that never comes is an error after 20 seconds."""
+    return asyncio.run(asyncio.wait_for(program, timeout=20))
+
+
 def alone(step, ids):
     """Return the scores of a session that has the network to itself."""
     state, found = step.begin_state(1), []
@@ -70,7 +75,7 @@ def test_many_sessions_are_answered_as_if_alone(layer):
             assert sorted(pool.free) == list(range(64)) and pool.queue.empty()
             return found
 
-    for ids, found in zip(texts, asyncio.run(main()), strict=True):
+    for ids, found in zip(texts, finished(main()), strict=True):
         np.testing.assert_allclose(found, alone(step, ids), atol=1e-5)
 
 
@@ -83,7 +88,7 @@ def test_rows_are_used_again_and_begin_at_zero():
                 found = await session(pool, ids, lambda: asyncio.sleep(0))
                 np.testing.assert_allclose(found, alone(step, ids), atol=1e-5)
 
-    asyncio.run(main())
+    finished(main())
 
 
 def test_what_waits_together_takes_one_step():
@@ -102,7 +107,7 @@ def test_what_waits_together_takes_one_step():
         await asyncio.gather(*reads)
         worker.cancel()
 
-    asyncio.run(main())
+    finished(main())
     assert sizes == [10]
 
 
@@ -123,7 +128,7 @@ def test_a_client_that_leaves_does_not_touch_the_next_owner_of_its_row():
         np.testing.assert_allclose(scores, alone(step, [5])[0], atol=1e-6)
         assert pool.queue.empty()
 
-    asyncio.run(main())
+    finished(main())
 
 
 def test_a_session_twice_in_a_batch_is_refused():
@@ -138,7 +143,7 @@ def test_a_session_twice_in_a_batch_is_refused():
                 await pool.read(row, 2)
             np.testing.assert_allclose(await first, alone(step, [1])[0], atol=1e-6)
 
-    asyncio.run(main())
+    finished(main())
 
 
 def test_a_full_pool_and_a_row_closed_twice_get_a_sentence():
@@ -162,7 +167,7 @@ def test_an_error_in_the_network_reaches_those_who_wait_and_the_worker_goes_on()
                 await asyncio.wait_for(pool.read(row, 99), 5)
             np.testing.assert_allclose(await pool.read(row, 1), alone(step, [1])[0], atol=1e-6)
 
-    asyncio.run(main())
+    finished(main())
 
 
 def test_server_of_bytes():
@@ -190,7 +195,7 @@ def test_server_of_bytes():
             assert len(pool.free) == 8, "rows come back when clients leave"
             return answers
 
-    answers = asyncio.run(main())
+    answers = finished(main())
     for sent, came in zip(("abc", "jihg", "a???"), answers, strict=True):
         scores = alone(step, [VOCAB[c] for c in sent])
         assert came == "".join(VOCAB.tokens[1 + row[1:].argmax()] for row in scores)
