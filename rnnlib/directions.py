@@ -113,8 +113,7 @@ def perplexity_by_position(model, batches):
 
 @torch.inference_mode()
 def reread_and_write(model, vocab, prefix, num_tokens, window, seed=0):
-    """Let a model write on from a text, reading the last ``window`` characters each
-    time.
+    """Let a model write on from a text, reading its last ``window`` characters.
 
     That costs a window a character, but it is the only fair way for a bidirectional
     model: what it knows of a character changes with every character that follows.
@@ -141,8 +140,7 @@ def reread_and_write(model, vocab, prefix, num_tokens, window, seed=0):
 
 
 def hide_spaces(text):
-    """Run the words of a text together; 1 for a letter that ends a word, 0 for any
-    other.
+    """Run the words of a text together; 1 for a letter that ends a word, else 0.
 
     Returns the letters, a string, and a list of the same length.
     """
@@ -161,8 +159,7 @@ def put_spaces(letters, ends):
 
 
 def word_spans(ends):
-    """Return the set of the words that these ends cut, as (first letter, last
-    letter)."""
+    """Return the set of the words that these ends cut, as (first, last)."""
     ends = [i for i, end in enumerate(ends) if end or i == len(ends) - 1]
     return set(zip([0, *(end + 1 for end in ends)], ends, strict=False))
 
@@ -192,8 +189,7 @@ class WordSplitter(nn.Module):
                 nn.init.normal_(weight)  # scale 1, as in chapter 2
 
     def forward(self, ids):
-        """Read letters (N, T); return logits (T, N), above 0 where a word seems to
-        end."""
+        """Read letters (N, T); return logits (T, N), above 0 where a word ends."""
         check_letters(ids, self.layer)
         weight = self.readout.weight
         inputs = one_hot(ids, self.layer.input_size, weight.dtype)  # (T, N, V)

@@ -32,17 +32,12 @@ def mend(rows):
     split into that from the west and that from the south.
     """
     hours = rows.set_index("time_hour").asfreq("h")  # a missing hour comes as NaN
-    usual = (
-        hours["temp"].rolling(24, min_periods=12).median().shift()
-    )  # of the day before
-    wrong = (hours["temp"] - usual).abs() > 40
+    day_before = hours["temp"].rolling(24, min_periods=12).median().shift()
+    wrong = (hours["temp"] - day_before).abs() > 40
     celsius = (hours[["temp", "dewp"]].mask(wrong) - 32) / 1.8
-    speed = 0.447 * hours["wind_speed"].mask(
-        hours["wind_speed"] > 150
-    )  # miles an hour in m/s
-    angle = np.radians(
-        hours["wind_dir"]
-    )  # where it comes from, clockwise from the north
+    miles = hours["wind_speed"]
+    speed = 0.447 * miles.mask(miles > 150)  # an hour, in m/s
+    angle = np.radians(hours["wind_dir"])  # it comes from there, clockwise from north
     west, south = -speed * np.sin(angle), -speed * np.cos(angle)
     return celsius.assign(pressure=hours["pressure"], west=west, south=south)
 
@@ -54,16 +49,14 @@ def clock(times):
 
 
 def features(measured, clock):
-    """Return what a forecaster reads, (T, S, 2C + 2).
+    """Return what a forecaster reads, (T, S, 2C + 2), for measured columns (T, S, C).
 
-    For measured columns (T, S, C): the station's own, how far the others' mean is from
-    them, and the time of day.
+    The station's own, how far the others' mean is from them, and the time of day.
     """
     T, S, _ = measured.shape
     others = (measured.sum(dim=1, keepdim=True) - measured) / (S - 1)  # (T, S, C)
-    return torch.cat(
-        [measured, others - measured, clock[:, None].expand(T, S, 2)], dim=2
-    )
+    clock = clock[:, None].expand(T, S, 2)
+    return torch.cat([measured, others - measured, clock], dim=2)
 
 
 def future(series, horizons):
@@ -137,9 +130,8 @@ def ridge_forecast(inputs, targets, num_lags, alpha):
     known = ~Y.isnan().any(dim=1).numpy()  # (M,)
     line = Ridge(alpha).fit(X[known], Y[known].numpy())
     forecast = torch.full_like(targets, torch.nan)
-    forecast[num_lags - 1 :] = torch.from_numpy(line.predict(X)).view(
-        -1, *targets.shape[1:]
-    )
+    rows = torch.from_numpy(line.predict(X))  # (M, S * K)
+    forecast[num_lags - 1 :] = rows.unflatten(1, targets.shape[1:])
     return forecast
 
 
@@ -170,10 +162,8 @@ def pieces(series, num_pieces):
     check_sizes(num_pieces=num_pieces)
     check_pieces(num_pieces, len(series))
     length = len(series) // num_pieces
-    cut = series[: length * num_pieces].unflatten(
-        0, (num_pieces, length)
-    )  # (num_pieces, L, S, …)
-    return cut.transpose(0, 1).flatten(1, 2)
+    cut = series[: length * num_pieces].unflatten(0, (num_pieces, length))
+    return cut.transpose(0, 1).flatten(1, 2)  # from (num_pieces, L, S, …)
 
 
 def train_forecaster(
@@ -253,10 +243,7 @@ def adapt(low, middle, high, truth, horizon, aim=0.8, gamma=0.02):
 
 
 class Stream:
-    """A forecaster that is told one hour after the other; its state is all its past.
-
-    mean, std: of the inputs, (D,).
-    """
+    """A forecaster that is told hour after hour; mean, std: of its inputs, (D,)."""
 
     def __init__(self, model, mean, std):
         self.model, self.mean, self.std = model.eval(), mean, std
@@ -268,13 +255,11 @@ class Stream:
         if self.last is not None:
             measured = measured.where(~measured.isnan(), self.last)
         self.last = measured
-        inputs = (
-            features(measured[None], clock[None]) - self.mean
-        ) / self.std  # (1, S, D)
+        inputs = features(measured[None], clock[None])  # (1, S, D)
+        inputs = (inputs - self.mean) / self.std
         inputs = inputs.nan_to_num(0.0)  # never measured yet: the mean
-        forecasts, self.state = self.model(
-            inputs.to(self.model.linear.weight.device), self.state
-        )
+        inputs = inputs.to(self.model.linear.weight.device)
+        forecasts, self.state = self.model(inputs, self.state)
         return forecasts[0].cpu()
 
 

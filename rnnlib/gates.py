@@ -104,8 +104,7 @@ def lstm_params(*sizes, **options):
 
 
 def gru_params(*sizes, **options):
-    """Draw the 12 tensors of a GRU: reset gate, update gate, candidate, in PyTorch's
-    order.
+    """Draw the 12 tensors of a GRU: reset gate, update gate, candidate.
 
     For each W_x (V, H), W_h (H, H), b (H,); then the candidate's second bias b_hh (H,),
     W_hq and b_q.
@@ -134,8 +133,7 @@ class ScratchGRU(ScratchRNN):
 
 
 def from_torch(layer, which="l0"):
-    """Return one level of an ``nn.LSTM`` or ``nn.GRU`` as our tensors, without
-    read-out.
+    """Return one level of an ``nn.LSTM`` or ``nn.GRU`` as our tensors.
 
     They are 12 or 10 views or sums, so gradients flow back. Of PyTorch's two biases
     only the sum matters, save for a GRU's candidate. which: the end of their names,
@@ -189,8 +187,7 @@ def remember_first(batch_size, delay, generator):
 
 
 def add_two(batch_size, length, generator):
-    """Draw the adding problem (Hochreiter and Schmidhuber, 1997), one mark in each
-    half.
+    """Draw the adding problem (Hochreiter and Schmidhuber, 1997).
 
     Returns inputs (N, T, 2), a number from 0 to 1 and a mark, and the sums of the two
     marked numbers (N, 1).

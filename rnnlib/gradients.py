@@ -118,8 +118,7 @@ def orthogonal_matrix(num_hiddens, scale, generator=None):
 
 
 def shift_matrix(num_hiddens, scale, generator=None):
-    """Return the (H, H) matrix in float64 that hands each unit's value to the next
-    unit.
+    """Return the (H, H) matrix in float64 that hands each unit's value on to the next.
 
     It is nilpotent: all eigenvalues are 0, and H steps empty it. Nothing is drawn;
     ``generator`` is there so that the three matrices are called alike.
@@ -128,8 +127,7 @@ def shift_matrix(num_hiddens, scale, generator=None):
 
 
 def jacobian_products(W_hh, drive, h, activation=tanh_unit):
-    """Run one sequence and return P_t = P_{t-1} W_hh diag(slope_t) and the slopes (T,
-    H).
+    """Return P_t = P_{t-1} W_hh diag(slope_t) of one sequence, and the slopes (T, H).
 
     drive: X_t W_xh + b_h, (T, H); h: the first state (H,); activation: a -> (value,
     slope). Entry [t, i, j] of the products (T, H, H) is dh_{t+1}[j] / dh_0[i].
@@ -144,8 +142,7 @@ def jacobian_products(W_hh, drive, h, activation=tanh_unit):
 
 
 def gradient_by_lag(run, drive):
-    """Return how the last state depends on what came in k steps earlier, (T,), k from
-    0.
+    """Return how the last state depends on what came in k steps earlier, (T,).
 
     run: from a drive (T, N, H) to the last state (N, H). It is the norm of d(sum of the
     last state / sqrt(H)) / d(drive at lag k), the mean over N rows.

@@ -24,8 +24,7 @@ def num_directions(rnn_layer):
 
 
 def zero_state(rnn_layer, batch_size, device=None):
-    """Return the state of an ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM`` before its first
-    step.
+    """Return the state of an ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM`` before it reads.
 
     Zeros (layers * directions, N, H); for an LSTM two of them, hidden state and memory
     cell.
@@ -38,8 +37,7 @@ def zero_state(rnn_layer, batch_size, device=None):
 
 
 def end_state(rnn_layer, state):
-    """Return what the last layer knows at the end, (N, directions * H), both side by
-    side.
+    """Return what the last layer knows at the end, (N, directions * H).
 
     state: the last one, ``h_n`` (layers * directions, N, H), or the tuple of an LSTM.
     """
@@ -65,8 +63,7 @@ class LanguageModel(nn.Module):
         self.linear = nn.Linear(width, vocab_size).to(rnn_layer.weight_hh_l0)
 
     def begin_state(self, batch_size, device=None):
-        """Return the state before the first token, in the form of
-        :func:`zero_state`."""
+        """Return the state before the first token, as :func:`zero_state` does."""
         return zero_state(self.rnn, batch_size, device)
 
     def forward(self, ids, state=None):
@@ -88,8 +85,7 @@ class LanguageModel(nn.Module):
 
 @torch.no_grad()
 def copy_weights(source, target):
-    """Make a :class:`LanguageModel` on ``nn.RNN`` equal to a ScratchRNN, or the other
-    way.
+    """Make a :class:`LanguageModel` on ``nn.RNN`` equal to a ScratchRNN, or back.
 
     PyTorch stores its matrices as (outputs, inputs), and has a second bias: zeros that
     don't learn take its place, so that both train alike too.
@@ -154,8 +150,7 @@ class FastRecurrence(torch.autograd.Function):
     @staticmethod  # under torch.autocast, in float32
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, ids, H, W_xh, W_hh, b_h, W_hq, b_q):
-        """Read ids (T, N) from the state H; return logits (T * N, V) and the last
-        state."""
+        """Read ids (T, N) from the state H; return logits (T * N, V) and the state."""
         rows = (2 * (W_xh + b_h - W_hh.sum(0)))[ids]  # (T, N, H)
         states = torch.cat([(1 + H)[None] / 2, rows])  # (T + 1, N, H)
         for t in range(len(ids)):  # (N, H) each: sigmoids S

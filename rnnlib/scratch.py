@@ -157,8 +157,7 @@ def perplexity(model, batches):
 
 
 def total(values):
-    """Return the sum of tensors without dimensions as a float: read once, in the
-    end."""
+    """Return the sum of numbers in tensors as a float: read once, in the end."""
     return float(torch.stack(values).cpu().double().sum()) if values else 0.0
 
 
@@ -218,8 +217,7 @@ def representable(value, dtype):
 
 @torch.inference_mode()
 def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed=None):
-    """Let a model read a prefix and write on; its state is carried, each token read
-    once.
+    """Let a model read a prefix and write on, its state carried from token to token.
 
     A text gives a text, a list of tokens a list. ``temperature`` and ``top_k`` are
     those of :func:`next_token_probabilities`; ``seed`` is that of the draws, None a new

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnnlib import guards
 from rnnlib.gradients import clip_gradients
 from rnnlib.guards import (
     check_embedded_ids,
@@ -19,7 +20,6 @@ from rnnlib.guards import (
     check_sizes,
     check_text,
 )
-from rnnlib.guards import reviews as guards
 from rnnlib.layers import num_directions
 from rnnlib.scratch import evaluating
 from rnnlib.text import Vocab, as_tensor, as_vocab
@@ -80,8 +80,7 @@ def tail(ids, length):
 
 
 def both_ends(ids, length):
-    """Keep a quarter of the length from the beginning of a review, the rest from its
-    end."""
+    """Keep a quarter of the length from a review's beginning, the rest from its end."""
     check_sizes(length=length)
     first = length // 4
     return (
@@ -180,16 +179,14 @@ class BothWays(nn.Module):
         self.back = layer_class(input_size, hidden_size)
 
     def forward(self, inputs, lengths):
-        """Return outputs (T, N, 2H) for inputs (T, N, D), ``lengths[n]`` real in row
-        n."""
+        """Return outputs (T, N, 2H) for inputs (T, N, D), ``lengths[n]`` real."""
         ahead, _ = self.ahead(inputs)
         back, _ = self.back(flip_padded(inputs, lengths))
         return torch.cat([ahead, flip_padded(back, lengths)], dim=2)
 
 
 def flip_padded(inputs, lengths):
-    """Turn round the real steps of each row, (T, N, D), and leave the padding
-    behind."""
+    """Turn round the real steps of each row, (T, N, D), the padding left behind."""
     T, N, _ = inputs.shape
     t = torch.arange(T, device=inputs.device)[:, None]  # (T, 1)
     source = torch.where(t < lengths, lengths - 1 - t, t)  # (T, N)
@@ -251,8 +248,7 @@ def mean_and_max(outputs, lengths):
 
 
 class DropWords(nn.Module):
-    """In training, replace each id by ``<unk>`` with probability p: rely on no one
-    word."""
+    """In training, replace each id by ``<unk>`` with probability p."""
 
     def __init__(self, p=0.1, unk=0):
         super().__init__()
@@ -301,8 +297,7 @@ class SentimentClassifier(nn.Module):
 
 @torch.no_grad()
 def score_reviews(model, rows, batch_size=256):
-    """Return the logits (N,) of encoded reviews in their order, on the CPU, dropout
-    off.
+    """Return the logits (N,) of encoded reviews in their order, on the CPU.
 
     rows: 1-D tensors of ids; those of like length share a batch.
     """

@@ -78,8 +78,7 @@ class Vocab:
         return token in self._ids
 
     def __getitem__(self, tokens):
-        """Return the id of a token, or the ids of a list or tuple of them; unknown
-        is 0."""
+        """Return the id of a token, or those of a list or tuple; unknown is 0."""
         if isinstance(tokens, (list, tuple)):
             return [self[token] for token in tokens]
         check_lookup(self, tokens)
