@@ -49,7 +49,7 @@ class Words:
         self.ways = attention.spoken_words(data.load_cmudict())
         if len(self.ways) < 100_000:
             sys.exit("The dictionary is not here; the lines above say why.")
-        self.train, self.valid, self.test = attention.split(self.ways, 2000, 2000, SPLITS[split])
+        self.train, self.valid, self.test = data.split_words(self.ways, 2000, 2000, SPLITS[split])
         self.pairs = [attention.make_pair(w, self.ways[w][0], LETTERS, PHONEMES) for w in self.train[:most]]
 
     def judge(self, words, write):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from rapidfuzz.distance import Levenshtein
 from torch import nn
 
-from rnnlib.guards import check_enough, check_in_vocab, check_one_row, check_sizes
+from rnnlib.guards import check_in_vocab, check_one_row, check_sizes
 from rnnlib.sentiment import BothWays, both_ends_state, bucket_order, pad
 from rnnlib.text import Vocab
 
@@ -37,17 +37,6 @@ def spoken_words(dictionary):
         for word, ways in dictionary.items()
         if re.fullmatch("[a-z]{2,16}", word)
     }
-
-
-def split(words, num_valid, num_test, block=1, seed=0):
-    """Return words to learn from, to choose by, to judge by; blocks stay together."""
-    words = sorted(words)
-    check_enough(words, num_valid + num_test)
-    blocks = [words[i : i + block] for i in range(0, len(words), block)]
-    order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(seed))
-    shuffled = [word for i in order.tolist() for word in blocks[i]]
-    end = num_valid + num_test
-    return shuffled[end:], shuffled[:num_valid], shuffled[num_valid:end]
 
 
 class Pair(NamedTuple):

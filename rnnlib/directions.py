@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnnlib.environment import evaluating, single_steps
 from rnnlib.gates import scan
 from rnnlib.guards import (
     check_inputs,
@@ -23,7 +24,7 @@ from rnnlib.guards import (
     check_writable,
 )
 from rnnlib.layers import num_directions
-from rnnlib.scratch import evaluating, next_token_probabilities, single_steps
+from rnnlib.scratch import next_token_probabilities
 from rnnlib.text import as_vocab, one_hot
 
 

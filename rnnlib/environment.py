@@ -1,5 +1,6 @@
 """What a chapter's first cell needs: seeds, threads, device, budgets and a report of what is installed."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -73,6 +74,43 @@ def best_device():
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+@contextlib.contextmanager
+def evaluating(model):
+    """Run a model in evaluation mode, and give it back as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+@contextlib.contextmanager
+def single_steps():
+    """Switch oneDNN off: it prepares every call, which pays for large batches only."""
+    was_enabled = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = was_enabled
+
+
+def new_generator(seed):
+    """Return a torch.Generator with this seed, or one that the system seeds for
+    None."""
+    from rnnlib import guards
+
+    if seed is not None:
+        guards.check_seed(seed)
+    generator = torch.Generator()
+    if seed is None:
+        generator.seed()
+    else:
+        generator.manual_seed(seed)
+    return generator
 
 
 def quick_mode():

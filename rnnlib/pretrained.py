@@ -117,7 +117,7 @@ def phonemes_attention(epochs=6):
     """Train the checkpoint of chapter 9 and return the model, its history and the ids that it learned to write."""
     device = environment.setup(seed=0)
     ways = attention.spoken_words(data.load_cmudict())
-    train, valid, _ = attention.split(ways, 2000, 2000)
+    train, valid, _ = data.split_words(ways, 2000, 2000)
     symbols = attention.LETTERS, attention.PHONEMES
     pairs, held_out = ([attention.make_pair(w, ways[w][0], *symbols) for w in part] for part in (train, valid))
     model = phoneme_model().to(device)

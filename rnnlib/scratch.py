@@ -1,12 +1,12 @@
 """A recurrent language model in plain tensors: train, measure, write (chapter 2)."""
 
-import contextlib
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rnnlib.environment import evaluating, new_generator, single_steps
 from rnnlib.gradients import clip_gradients, detach
 from rnnlib.guards import (
     check_counted,
@@ -15,7 +15,6 @@ from rnnlib.guards import (
     check_minibatch,
     check_num_tokens,
     check_prefix,
-    check_seed,
     check_sizes,
     check_temperature,
     check_top_k,
@@ -166,28 +165,6 @@ def safe_exp(nats):
     return math.inf if nats > 700 else math.exp(nats)
 
 
-@contextlib.contextmanager
-def evaluating(model):
-    """Run a model in evaluation mode, and give it back as it was."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
-
-
-@contextlib.contextmanager
-def single_steps():
-    """Switch oneDNN off: it prepares every call, which pays for large batches only."""
-    was_enabled = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = False
-    try:
-        yield
-    finally:
-        torch.backends.mkldnn.enabled = was_enabled
-
-
 def next_token_probabilities(logits, temperature=1.0, top_k=None):
     """Turn logits (..., V) into the distribution to draw from, of the same shape.
 
@@ -243,16 +220,3 @@ def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed
             logits, state = model(torch.tensor([written[-1:]], device=device), state)
     tokens = [*prefix, *vocab.decode(written)]
     return "".join(tokens) if isinstance(prefix, str) else tokens
-
-
-def new_generator(seed):
-    """Return a torch.Generator with this seed, or one that the system seeds for
-    None."""
-    if seed is not None:
-        check_seed(seed)
-    generator = torch.Generator()
-    if seed is None:
-        generator.seed()
-    else:
-        generator.manual_seed(seed)
-    return generator

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnlib import guards
+from rnnlib.environment import evaluating
 from rnnlib.gradients import clip_gradients
 from rnnlib.guards import (
     check_embedded_ids,
@@ -21,7 +22,6 @@ from rnnlib.guards import (
     check_text,
 )
 from rnnlib.layers import num_directions
-from rnnlib.scratch import evaluating
 from rnnlib.text import Vocab, as_tensor, as_vocab
 
 # Ids in every vocabulary of reviews: two, or padding would be read as an unknown word.

@@ -81,22 +81,22 @@ def test_the_true_dictionary(capsys):
 @pytest.mark.parametrize("block", [1, 5])
 def test_split_holds_out_blocks_of_neighbours(block):
     words = [f"{a}{b}" for a in "abcdefghij" for b in "klmnopqrst"]
-    train, valid, test = attention.split(reversed(words), 20, 30, block)
+    train, valid, test = data.split_words(reversed(words), 20, 30, block)
     assert (len(train), len(valid), len(test)) == (50, 20, 30)
     assert sorted([*train, *valid, *test]) == words
     for part in (valid, test):
         for start in range(0, len(part), block):
             first = words.index(part[start])
             assert part[start : start + block] == words[first : first + block]
-    assert attention.split(words, 20, 30, block)[1] == valid, "the order of the words doesn't matter"
-    assert attention.split(words, 20, 30, block, seed=1)[1] != valid
+    assert data.split_words(words, 20, 30, block)[1] == valid, "the order of the words doesn't matter"
+    assert data.split_words(words, 20, 30, block, seed=1)[1] != valid
 
 
 def test_bad_input_is_named_with_the_remedy():
     with pytest.raises(ValueError, match=r"'C' is not in this vocabulary of 'a', 'b', .*another case or alphabet"):
         attention.make_pair("Cab", ["K"], LETTERS, PHONEMES)
     with pytest.raises(ValueError, match=r"3 words are too few to hold out 4 of them"):
-        attention.split(["a", "b", "c"], 2, 2)
+        data.split_words(["a", "b", "c"], 2, 2)
     with pytest.raises(ValueError, match=r"the source has shape \(2, 3\): a beam is for one row \(1, S\)"):
         attention.beam_search(new_model(), torch.full((2, 3), 4), 2, 5)
     with pytest.raises(ValueError, match="width=0 must be a whole number of at least 1"):

@@ -313,7 +313,7 @@ EVENING = ("text", "scratch", "gradients", "layers", "gates", "directions", "sen
 SHELVES = (*EVENING, "forecasting", "attention", "shipping", "streams", "beyond", "recurrences")
 NOT_WRITTEN_OUT = {  # what a chapter uses, or says in words, and doesn't write out
     "text": {"Minibatch", "as_tensor", "as_vocab"},
-    "scratch": {"total", "safe_exp", "evaluating", "single_steps", "representable", "new_generator"},
+    "scratch": {"total", "safe_exp", "representable"},
     "gradients": {"saved_bytes"},
     "directions": {"put_spaces"},
     "sentiment": {
@@ -321,7 +321,6 @@ NOT_WRITTEN_OUT = {  # what a chapter uses, or says in words, and doesn't write 
         *("score_reviews", "accuracy", "new_classifier", "use_vectors"),
     },
     "beyond": {"parity_right"},
-    "attention": {"split"},
     "shipping": {"write_page", "fill_page"},
 }
 TAUGHT_ELSEWHERE = {"pretrained": {"train_shakespeare"}}

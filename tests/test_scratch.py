@@ -13,8 +13,9 @@ from torch import nn
 
 from rnnlib import scratch, text
 from rnnlib.d2l_bridge import load_d2l, scratch_model
+from rnnlib.environment import evaluating, single_steps
 from rnnlib.gradients import detach
-from rnnlib.scratch import ScratchRNN, evaluating, generate, next_token_probabilities, rnn_params, single_steps
+from rnnlib.scratch import ScratchRNN, generate, next_token_probabilities, rnn_params
 from rnnlib.text import one_hot
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rnnlib import gates, layers, pretrained, scratch, sentiment, shipping, text
-from rnnlib.scratch import evaluating
+from rnnlib.environment import evaluating
 
 V, H, N = 7, 5, 3
 TOKENS = ["<unk>", *"abcdef"]

@@ -17,7 +17,7 @@ from functools import partial
 from importlib import resources
 
 from rnnlib.data import imdb, texts, weather
-from rnnlib.data.cmudict import load_cmudict
+from rnnlib.data.cmudict import load_cmudict, split_words
 from rnnlib.data.glove import load_glove
 from rnnlib.data.imdb import load_imdb
 from rnnlib.data.series import load_series
@@ -34,6 +34,7 @@ __all__ = [
     "load_text",
     "load_weather",
     "prefetch",
+    "split_words",
     "where",
 ]
 

@@ -4,6 +4,7 @@ Its licence asks for a notice, which is in the file LICENSE-cmudict.txt.
 """
 
 import re
+from collections.abc import Iterable
 
 from rnnlib.data import texts
 
@@ -24,3 +25,23 @@ def parse(dictionary: str) -> dict[str, list[list[str]]]:
         if phonemes:
             words.setdefault(re.sub(r"\(\d+\)$", "", entry), []).append(phonemes)
     return words
+
+
+def split_words(
+    words: Iterable[str], num_valid: int, num_test: int, block: int = 1, seed: int = 0
+) -> tuple[list[str], list[str], list[str]]:
+    """Return words to learn from, to choose by, to judge by, drawn by a seed.
+
+    ``block`` neighbours in the alphabet stay together, so that *walk* and *walked* do.
+    """
+    import torch
+
+    from rnnlib.guards import check_enough
+
+    words = sorted(words)
+    check_enough(words, num_valid + num_test)
+    blocks = [words[i : i + block] for i in range(0, len(words), block)]
+    order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(seed))
+    shuffled = [word for i in order.tolist() for word in blocks[i]]
+    end = num_valid + num_test
+    return shuffled[end:], shuffled[:num_valid], shuffled[num_valid:end]

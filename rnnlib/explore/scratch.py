@@ -6,7 +6,7 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
-from rnnlib import guards, layers, lettering, plots, scratch, text, training
+from rnnlib import environment, guards, layers, lettering, plots, scratch, text, training
 from rnnlib.baselines import NGram, geometric_mean_of_inverses
 from rnnlib.explore.frame import Explorer, typed
 from rnnlib.guards import check_drawable_numbers, check_one_state
@@ -35,7 +35,7 @@ class TemperatureDesk(Explorer):
             "wild": {"temperature": 3.0, "top_k": len(vocab)},
             "wild, top 3": {"temperature": 3.0, "top_k": min(3, len(vocab))},
         }
-        with torch.no_grad(), scratch.evaluating(model):
+        with torch.no_grad(), environment.evaluating(model):
             device = next(model.parameters()).device
             logits, _ = model(torch.tensor([vocab[list(prefix)]], device=device), model.begin_state(1, device))
         self.logits = logits[-1].float().cpu()  # (V,)
@@ -152,7 +152,7 @@ class UnrollStepper(Explorer):
         """Return the state (T, H) and the log-probabilities of the next character (T, V) after each character."""
         device = next(self.model.parameters()).device
         state, states, log_p = self.model.begin_state(1, device), [], []
-        with scratch.evaluating(self.model):
+        with environment.evaluating(self.model):
             for position, token in enumerate(self.vocab[list(text)], start=1):
                 if position == reset_at:
                     state = self.model.begin_state(1, device)
