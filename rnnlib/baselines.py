@@ -1,8 +1,9 @@
-"""What a network has to beat: counting models of text (chapter 2) and classifiers of reviews (chapter 7)."""
+"""What a network has to beat: counting models of text (chapter 2), classifiers of reviews (7), forecasts (8)."""
 
 import numpy as np
+import torch
 
-from rnnlib.guards import check_sizes, is_whole
+from rnnlib.guards import check_horizons, check_sizes, is_whole
 from rnnlib.sentiment import tokenize_review
 
 
@@ -132,3 +133,18 @@ def _look_up(table, codes):
     keys, counts = table
     place = np.minimum(np.searchsorted(keys, codes), len(keys) - 1)
     return np.where(keys[place] == codes, counts[place], 0)
+
+
+def persistence(series, horizons):
+    """Return the forecast that nothing changes, (T, S, K), for a series (T, S)."""
+    return series[..., None].expand(*series.shape, len(horizons))
+
+
+def same_hour(series, horizons, season=24):
+    """Return as forecast the newest known value at the same hour of day, (T, S, K)."""
+    check_horizons(horizons)
+    forecast = torch.full((*series.shape, len(horizons)), torch.nan)
+    for k, h in enumerate(horizons):
+        back = -h % season  # hours from that value to now
+        forecast[back:, :, k] = series[: len(series) - back]
+    return forecast

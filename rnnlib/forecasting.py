@@ -86,21 +86,6 @@ def only(truth, horizons, start, stop):
 # Baselines and errors
 
 
-def persistence(series, horizons):
-    """Return the forecast that nothing changes, (T, S, K), for a series (T, S)."""
-    return series[..., None].expand(*series.shape, len(horizons))
-
-
-def same_hour(series, horizons, season=24):
-    """Return as forecast the newest known value at the same hour of day, (T, S, K)."""
-    check_horizons(horizons)
-    forecast = torch.full((*series.shape, len(horizons)), torch.nan)
-    for k, h in enumerate(horizons):
-        back = -h % season  # hours from that value to now
-        forecast[back:, :, k] = series[: len(series) - back]
-    return forecast
-
-
 def mean_error(forecast, truth):
     """Return the mean absolute error of forecasts (T, S, K) with known truth, (K,)."""
     check_alike(forecast, truth)

@@ -1,4 +1,4 @@
-"""LSTM and GRU from tensors, and tasks that need a long memory (chapter 5)."""
+"""LSTM and GRU from tensors (chapter 5)."""
 
 import itertools
 import math
@@ -8,7 +8,6 @@ from torch import nn
 
 from rnnlib.guards import check_gated, check_lstm
 from rnnlib.scratch import ScratchRNN, rnn_params
-from rnnlib.text import one_hot
 
 
 def lstm_gates(X, H, params):
@@ -172,30 +171,3 @@ def half_life(bias):
     f^n = 1/2 gives n = ln 2 / ln(1 / f), and ln(1 / sigmoid(b)) = ln(1 + e^-b).
     """
     return math.log(2) / math.log1p(math.exp(-bias))
-
-
-def remember_first(batch_size, delay, generator):
-    """Draw one of four symbols, then ``delay`` steps of noise from four others.
-
-    Returns one-hot inputs (N, delay + 1, 8) and the first symbols (N,), ids from 0 to
-    3.
-    """
-    first = torch.randint(4, (batch_size, 1), generator=generator)
-    noise = torch.randint(4, 8, (batch_size, delay), generator=generator)
-    inputs = one_hot(torch.cat([first, noise], dim=1).T, 8)  # (N, T, 8)
-    return inputs, first[:, 0]  # (N,)
-
-
-def add_two(batch_size, length, generator):
-    """Draw the adding problem (Hochreiter and Schmidhuber, 1997).
-
-    Returns inputs (N, T, 2), a number from 0 to 1 and a mark, and the sums of the two
-    marked numbers (N, 1).
-    """
-    numbers = torch.rand(batch_size, length, generator=generator)
-    marks = torch.zeros(batch_size, length)
-    for start, end in ((0, length // 2), (length // 2, length)):
-        place = torch.randint(start, end, (batch_size, 1), generator=generator)
-        marks.scatter_(1, place, 1.0)
-    inputs = torch.stack([numbers, marks], dim=2)  # (N, T, 2)
-    return inputs, (numbers * marks).sum(1, keepdim=True)  # (N, 1)

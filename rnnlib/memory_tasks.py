@@ -8,10 +8,38 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rnnlib.gates import add_two, remember_first, set_forget_bias
+from rnnlib.gates import set_forget_bias
 from rnnlib.gradients import clip_gradients
 from rnnlib.guards import check_known, check_sizes
 from rnnlib.layers import ManyToOne
+from rnnlib.text import one_hot
+
+
+def remember_first(batch_size, delay, generator):
+    """Draw one of four symbols, then ``delay`` steps of noise from four others.
+
+    Returns one-hot inputs (N, delay + 1, 8) and the first symbols (N,), ids from 0 to
+    3.
+    """
+    first = torch.randint(4, (batch_size, 1), generator=generator)
+    noise = torch.randint(4, 8, (batch_size, delay), generator=generator)
+    inputs = one_hot(torch.cat([first, noise], dim=1).T, 8)  # (N, T, 8)
+    return inputs, first[:, 0]  # (N,)
+
+
+def add_two(batch_size, length, generator):
+    """Draw the adding problem (Hochreiter and Schmidhuber, 1997).
+
+    Returns inputs (N, T, 2), a number from 0 to 1 and a mark, and the sums of the two
+    marked numbers (N, 1).
+    """
+    numbers = torch.rand(batch_size, length, generator=generator)
+    marks = torch.zeros(batch_size, length)
+    for start, end in ((0, length // 2), (length // 2, length)):
+        place = torch.randint(start, end, (batch_size, 1), generator=generator)
+        marks.scatter_(1, place, 1.0)
+    inputs = torch.stack([numbers, marks], dim=2)  # (N, T, 2)
+    return inputs, (numbers * marks).sum(1, keepdim=True)  # (N, 1)
 
 
 def _right_class(outputs, targets):

@@ -136,7 +136,9 @@ def test_arrows_of_the_house_are_those_of_today():
 
 def test_the_walk_through_the_house_is_the_one_that_a_program_takes():
     house = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## The house")[2].partition("\n## ")[0]
-    walk = re.findall(r"`((?:text|scratch|gradients|guards|training|environment)\.\w[\w.]*)`", house.partition("**Where")[2])
+    walk = re.findall(
+        r"`((?:text|scratch|gradients|guards|training|environment)\.\w[\w.]*)`", house.partition("**Where")[2]
+    )
     assert len(walk) >= 25
     names = {}  # of the code of each function that is named
     for name in walk:

@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, mean_pinball_loss
 from torch import nn
 
-from rnnlib import forecasting
+from rnnlib import baselines, forecasting
 
 HORIZONS = (1, 3, 6)
 QUANTILES = torch.tensor([0.1, 0.5, 0.9])
@@ -90,8 +90,8 @@ def test_features_by_hand():
 
 def test_baselines_by_hand():
     series = torch.arange(60.0)[:, None]
-    assert torch.equal(forecasting.persistence(series, HORIZONS)[7, 0], torch.tensor([7.0, 7, 7]))
-    same = forecasting.same_hour(series, (1, 24, 30))
+    assert torch.equal(baselines.persistence(series, HORIZONS)[7, 0], torch.tensor([7.0, 7, 7]))
+    same = baselines.same_hour(series, (1, 24, 30))
     for k, h in enumerate((1, 24, 30)):
         for t in (40, 59):
             assert same[t, 0, k] <= t, "the newest known value, not a later one"
@@ -103,7 +103,7 @@ def test_baselines_by_hand():
 def test_same_hour_is_perfect_on_what_repeats():
     series = torch.randn(24, 2).repeat(4, 1)
     truth = forecasting.future(series, HORIZONS)
-    error = forecasting.mean_error(forecasting.same_hour(series, HORIZONS), truth)
+    error = forecasting.mean_error(baselines.same_hour(series, HORIZONS), truth)
     assert torch.equal(error, torch.zeros(3))
 
 
@@ -251,7 +251,7 @@ def test_changing_the_future_changes_no_baseline_either():
     series = weather_like(100)
     changed = series.clone()
     changed[60:] += 50
-    for forecast in (forecasting.persistence, forecasting.same_hour):
+    for forecast in (baselines.persistence, baselines.same_hour):
         pair = [forecast(values, HORIZONS)[:60].nan_to_num(0) for values in (series, changed)]
         assert torch.equal(*pair)
     targets = forecasting.only(forecasting.future(series, HORIZONS), HORIZONS, 0, 50)
@@ -400,7 +400,7 @@ def test_persistence_lags_by_its_horizon():
     """Moved back by its horizon it is the truth, and by no other lag."""
     series = weather_like(2000, 1)[:, 0]
     for h in (1, 6, 12):
-        forecast = forecasting.persistence(series, [h])[100:1900, 0]
+        forecast = baselines.persistence(series, [h])[100:1900, 0]
         like = [np.corrcoef(forecast, series[100 + h - lag : 1900 + h - lag])[0, 1] for lag in range(14)]
         assert int(np.argmax(like)) == h and max(like) == pytest.approx(1)
 

@@ -319,7 +319,7 @@ def test_half_life_is_what_an_lstm_does():
 
 
 def test_remember_first_can_be_answered_from_the_first_step_alone():
-    inputs, targets = gates.remember_first(200, 6, torch.Generator().manual_seed(0))
+    inputs, targets = memory_tasks.remember_first(200, 6, torch.Generator().manual_seed(0))
     assert inputs.shape == (200, 7, 8) and targets.shape == (200,)
     assert torch.equal(inputs[:, 0].argmax(1), targets)
     assert (inputs[:, 1:].argmax(2) >= 4).all(), "the noise has symbols of its own"
@@ -329,7 +329,7 @@ def test_remember_first_can_be_answered_from_the_first_step_alone():
 
 @pytest.mark.parametrize("length", [2, 3, 10])
 def test_add_two_marks_one_number_in_each_half(length):
-    inputs, targets = gates.add_two(300, length, torch.Generator().manual_seed(0))
+    inputs, targets = memory_tasks.add_two(300, length, torch.Generator().manual_seed(0))
     numbers, marks = inputs.unbind(2)
     assert torch.equal(marks[:, : length // 2].sum(1), torch.ones(300))
     assert torch.equal(marks[:, length // 2 :].sum(1), torch.ones(300))

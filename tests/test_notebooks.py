@@ -323,7 +323,11 @@ NOT_WRITTEN_OUT = {  # what a chapter uses, or says in words, and doesn't write 
     "beyond": {"parity_right"},
     "shipping": {"write_page", "fill_page"},
 }
-TAUGHT_ELSEWHERE = {"pretrained": {"train_shakespeare"}}
+TAUGHT_ELSEWHERE = {
+    "pretrained": {"train_shakespeare"},
+    "memory_tasks": {"remember_first", "add_two"},
+    "baselines": {"persistence", "same_hour"},
+}
 
 
 def written_out():

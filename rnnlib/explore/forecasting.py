@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from torch import nn
 
-from rnnlib import forecasting, plots
+from rnnlib import baselines, forecasting, plots
 from rnnlib.explore.frame import Explorer
 
 
@@ -95,9 +95,9 @@ class ForecastFan(Explorer):
         generator = torch.Generator().manual_seed(0)
         series = 3 * torch.sin(torch.arange(300) * 2 * torch.pi / 24) + 0.3 * torch.randn(300, generator=generator)
         horizons = (1, 3, 6, 12, 24)
-        middle = forecasting.same_hour(series[:, None], horizons)[:, 0]
+        middle = baselines.same_hour(series[:, None], horizons)[:, 0]
         fan = torch.stack([middle - 1, middle, middle + 1], dim=-1)
-        as_now = forecasting.persistence(series, horizons)
+        as_now = baselines.persistence(series, horizons)
         return {"times": times, "series": series, "forecasts": {"fan": fan, "as now": as_now}, "horizons": horizons}
 
     def _middle(self, forecaster):
@@ -110,7 +110,7 @@ class ForecastFan(Explorer):
         known = slice(hour + 1, hour + max(self.horizons) + 1)
         error, reference = (
             forecasting.mean_error(each[:, None], self.truth[:, None])
-            for each in (self._middle(forecaster), forecasting.persistence(self.series, self.horizons))
+            for each in (self._middle(forecaster), baselines.persistence(self.series, self.horizons))
         )
         return {
             "time": self.times[hour],
