@@ -20,6 +20,7 @@ _SUBMODULES = (
     "d2l_bridge",
     "data",
     "directions",
+    "drawings",
     "explore",
     "forecasting",
     "gates",

@@ -9,7 +9,8 @@ import torch
 
 from rnnlib import attention, explore, pretrained
 from rnnlib.attention import LETTERS, PHONEMES
-from rnnlib.explore.attention import four_shapes, letters_of, look, map_figure, one_look
+from rnnlib.drawings import draw_four_shapes, draw_maps, draw_one_look
+from rnnlib.explore.attention import letters_of, look
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_both_ways_to_say_lead_are_in_the_beam(model):
 
 
 def test_one_look_is_a_softmax_of_dot_products():
-    _, products, shares = one_look().axes
+    _, products, shares = draw_one_look().axes
     scores = [bar.get_height() for bar in products.patches]
     weights = [bar.get_height() for bar in shares.patches]
     total = sum(map(math.exp, scores))
@@ -155,7 +156,7 @@ def test_one_look_is_a_softmax_of_dot_products():
 
 
 def test_four_shapes_have_their_arrows():
-    titles = [axes.get_title(loc="left") or axes.get_title() for axes in four_shapes().axes]
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in draw_four_shapes().axes]
     assert [title.split(":")[0] for title in titles] == [
         "many to one",
         "one to many",
@@ -165,7 +166,7 @@ def test_four_shapes_have_their_arrows():
 
 
 def test_map_has_a_row_for_each_token_written():
-    fig = map_figure([(np.eye(3), "abc", ["1", "2", "<eos>"])])
+    fig = draw_maps([(np.eye(3), "abc", ["1", "2", "<eos>"])])
     axes = fig.axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["1", "2", "⏎"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b", "c"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnnlib import beyond, plots
+from rnnlib import beyond, drawings, plots
 from rnnlib.explore import beyond as explorers
 
 
@@ -72,16 +72,16 @@ def test_recurrence_keeps_what_its_a_says():
 
 def test_drawings():
     for figure in (
-        explorers.parity_machine(),
-        explorers.dropout_masks(),
-        explorers.scan_rounds(5),
-        explorers.looks(),
-        explorers.maze_picture(4),
+        drawings.draw_parity_machine(),
+        drawings.draw_dropout_masks(),
+        drawings.draw_scan_rounds(5),
+        drawings.draw_looks(),
+        drawings.draw_maze(4),
     ):
         assert len(plots.png(figure)) > 5_000
 
 
 def test_scan_rounds_are_those_of_the_scan():
     """In round r each stretch that does not begin at 0 has 2^r steps."""
-    texts = [text.get_text() for text in explorers.scan_rounds(8).axes[0].texts]
+    texts = [text.get_text() for text in drawings.draw_scan_rounds(8).axes[0].texts]
     assert texts.count("0–7") == 1 and {"6–7", "4–7"} <= set(texts) and "2–7" not in texts

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from rnnlib import directions, explore, text
-from rnnlib.explore.directions import two_readers, votes
+from rnnlib.drawings import draw_two_readers
+from rnnlib.explore.directions import votes
 
 VOCAB = text.Vocab("the time traveller abcdfghijkmnopqsuwxyz ")
 
@@ -103,7 +104,7 @@ def test_who_sees_what_names_a_wrong_choice(who):
 
 
 def test_two_readers_draws_both_chains():
-    (axes,) = two_readers(num_steps=3).axes
+    (axes,) = draw_two_readers(num_steps=3).axes
     labels = [label.get_text() for label in axes.texts if label.get_text()]
     assert labels.count(r"$\overrightarrow{H}_1$") == labels.count(r"$\overleftarrow{H}_1$") == 1
     assert labels.count("$X_3$") == labels.count("$O_3$") == 1

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnnlib import baselines, explore, forecasting
+from rnnlib import baselines, drawings, explore, forecasting
 
 
 def explorer(name):
@@ -138,7 +138,7 @@ def test_noise_reaches_what_is_read_alone():
 
 
 def test_drawings_of_the_chapter():
-    fig = explore.forecasting.horizon_figure((1, 24))
+    fig = drawings.draw_horizons((1, 24))
     assert [text.get_text() for text in fig.axes[0].texts if text.get_text()] == [
         "known: the state has read it",
         "now, t",
@@ -146,6 +146,6 @@ def test_drawings_of_the_chapter():
         "24",
         "horizon h (hours)",
     ]
-    upper, lower = explore.forecasting.reading_figure().axes
+    upper, lower = drawings.draw_reading().axes
     assert len(upper.patches) == 4 and len(lower.patches) == 1
     assert "24 hours are read for 4 answers" in upper.get_title()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnnlib import explore, gates, layers, memory_tasks, plots, pretrained
+from rnnlib import drawings, explore, gates, layers, memory_tasks, plots, pretrained
 from rnnlib.explore import gates as explorers
 
 
@@ -92,11 +92,11 @@ def test_console_explains_bad_inputs(console):
 @pytest.mark.parametrize("cell", ["LSTM", "GRU"])
 def test_diagram_of_a_cell_has_an_arrow_for_each_factor(cell):
     """Every product has two arrows that lead to it, and every gate one from the inputs."""
-    parts, arrows = explorers.CELL_DIAGRAMS[cell]
+    parts, arrows = drawings.CELL_DIAGRAMS[cell]
     ends = [pair.split()[1] for pair in arrows.split(", ")]
     products = [name for name, (label, *_) in parts.items() if label in "×+"]
     assert all(ends.count(name) == 2 for name in products) and set(ends) < set(parts)
-    drawn = explorers.cell_diagram(cell).axes[0].texts
+    drawn = drawings.draw_cell(cell).axes[0].texts
     assert {text.get_text() for text in drawn} >= {label for label, *_ in parts.values()}
 
 

@@ -11,8 +11,8 @@ from test_explore import extremes, made
 from torch import nn
 
 from rnnlib import directions, explore, layers, plots, scratch, sentiment, text
+from rnnlib.drawings import draw_unrolled
 from rnnlib.explore.frame import typed
-from rnnlib.explore.text import unrolled_figure
 
 SAMPLES = [
     "$x^{$ and $y$",
@@ -88,7 +88,7 @@ def test_any_text_is_drawn_as_itself(name, sample):
 @pytest.mark.parametrize("sample", SAMPLES, ids=ascii)
 @pytest.mark.filterwarnings("error")
 def test_any_word_is_unrolled(sample):
-    assert plots.png(unrolled_figure(sample[:6]))
+    assert plots.png(draw_unrolled(sample[:6]))
 
 
 # What a reader types is cleaned where it must be

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from rnnlib.explore.text import OPENING, BatchRibbon, TensorTape, task_shapes_figure, unrolled_figure
+from rnnlib.drawings import draw_task_shapes, draw_unrolled
+from rnnlib.explore.text import OPENING, BatchRibbon, TensorTape
 from rnnlib.text import Vocab
 
 
@@ -147,14 +148,14 @@ def test_ribbon_explains_texts_it_cannot_draw():
 
 def test_unrolled_shares_its_weights():
     """One folded copy and one for each character, under the same three names."""
-    written = texts(unrolled_figure("time"))
+    written = texts(draw_unrolled("time"))
     assert [written.count(name) for name in ("$W_{xh}$", "$W_{hh}$", "$W_{hq}$")] == [5, 5, 5]
     assert [written.count(f"“{character}”") for character in "time?"] == [1, 2, 2, 2, 1]
 
 
 def test_task_shapes_read_and_write_where_they_should():
     rows = [
-        [round(text.get_position()[1]) for text in axes.texts if text.get_text()] for axes in task_shapes_figure().axes
+        [round(text.get_position()[1]) for text in axes.texts if text.get_text()] for axes in draw_task_shapes().axes
     ]
     counts = [[ys.count(y) for y in (0, 1, 2)] for ys in rows]
     assert counts == [[3, 3, 3], [3, 3, 1], [3, 3, 3], [6, 6, 3]], "inputs, states, outputs"

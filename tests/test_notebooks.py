@@ -375,9 +375,9 @@ def test_the_evening_s_reading_is_short():
 
 
 def test_no_module_is_long():
-    """Save the list of refusals, in which one looks up a sentence and reads no page."""
+    """Save two lists in which one looks up one entry: the refusals and the drawings."""
     for path in (ROOT / "rnnlib").glob("*.py"):
-        if path.name != "guards.py":
+        if path.name not in ("guards.py", "drawings.py"):
             assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path.name
 
 

@@ -1,10 +1,9 @@
 """Explorers and drawings of chapter 9: where a decoder looks, what one state can hold, what a beam keeps."""
 
 import ipywidgets as widgets
-import numpy as np
 import torch
 
-from rnnlib import attention, lettering, plots, pretrained
+from rnnlib import attention, drawings, plots, pretrained
 from rnnlib.attention import BOS, EOS, LETTERS, PHONEMES
 from rnnlib.explore.frame import Explorer
 
@@ -13,82 +12,6 @@ LONGEST = 16  # letters of a word, as in the dictionary
 
 
 # Drawings
-
-
-SHAPES = {
-    "many to one": (["c", "a", "b", "i", "n"], {4: "2"}, "letters → syllables"),
-    "one to many": (["2"], {0: "b", 1: "a", 2: "n", 3: "d", 4: "o", 5: "⏎"}, "syllables → a word"),
-    "many to many, aligned": (["K", "AE", "B", "IH", "N"], {1: "1", 3: "0"}, "phonemes → stress"),
-    "encoder → decoder": (["c", "a", "b"], {3: "K", 4: "AE", 5: "B", 6: "⏎"}, "letters → phonemes"),
-}
-
-
-def four_shapes():
-    """Return the Figure of four ways to read and write sequences: inputs below, states, outputs above."""
-    fig, grid = plots.new_figure(height=4.6, rows=2, columns=2)
-    arrow = {"arrowstyle": "-|>", "color": plots.INK, "shrinkA": 9, "shrinkB": 9, "mutation_scale": 10}
-    for axes, (name, (inputs, outputs, task)) in zip(grid.flat, SHAPES.items(), strict=True):
-        steps = max(len(inputs), max(outputs) + 1)
-        for t in range(steps):
-            writes = name == "encoder → decoder" and t >= len(inputs)
-            axes.plot(t, 1, "s" if writes else "o", markersize=15, color=plots.YELLOW if writes else plots.SKY)
-            if t:
-                axes.annotate("", (t, 1), (t - 1, 1), arrowprops=arrow)
-            for place, letter in ((0, inputs[t] if t < len(inputs) else ""), (2, outputs.get(t, ""))):
-                if letter:
-                    axes.text(t, place, letter, ha="center", va="center", family="monospace")
-                    ends = ((t, 1), (t, 0)) if place == 0 else ((t, 2), (t, 1))
-                    axes.annotate("", *ends, arrowprops=arrow)
-        axes.set(xlim=(-0.7, 6.7), ylim=(-0.45, 2.4))
-        axes.set_title(f"{name}: {task}", fontsize=10)
-        axes.axis("off")
-    return fig
-
-
-def one_look():
-    """Return the Figure of one query, four keys in the plane, their products and the weights."""
-    query, letters = np.array([2.0, 1.0]), "this"
-    keys = np.array([[1.8, 0.2], [1.2, 1.3], [-1.0, 1.2], [-0.3, -1.4]])
-    scores = keys @ query
-    weights = np.exp(scores) / np.exp(scores).sum()
-    fig, (plane, products, shares) = plots.new_figure(height=2.9, columns=3, width_ratios=[1.4, 1, 1])
-    vectors = {"query": query} | dict(zip(letters, keys, strict=True))
-    for name, vector in vectors.items():
-        colour = plots.ORANGE if name == "query" else plots.BLUE
-        arrow = {"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0, "linewidth": 1.8}
-        plane.annotate("", vector, (0, 0), arrowprops=arrow)
-        plane.text(*(vector * 1.16), name, color=colour, ha="center", va="center")
-    plane.set(xlim=(-1.8, 2.9), ylim=(-1.9, 1.9), aspect="equal", title="a query and four keys")
-    plane.axis("off")
-    for axes, values, title in ((products, scores, "query · key"), (shares, weights, "weights (softmax)")):
-        axes.bar(range(4), values, color=plots.BLUE)
-        axes.axhline(0, color=plots.GREY, linewidth=0.8)
-        axes.set_xticks(range(4), letters)
-        axes.set_title(title)
-    shares.set_ylim(0, 1)
-    return fig
-
-
-def _draw_map(axes, weights, columns, rows):
-    """Draw weights (T, S): dark where a row looks; letters below, what was written at the side."""
-    T, S = weights.shape
-    image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.vlines(np.arange(S + 1) - 0.5, -0.5, T - 0.5, "#DDDDDD", linewidth=0.6)
-    axes.hlines(np.arange(T + 1) - 0.5, -0.5, S - 0.5, "#DDDDDD", linewidth=0.6)
-    axes.set_xticks(range(len(columns)), [lettering.visible_text(c) for c in columns], family="monospace")
-    axes.set_yticks(range(len(rows)), [row.replace("<eos>", "⏎") for row in rows], family="monospace")
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return image
-
-
-def map_figure(maps):
-    """Return a Figure of attention maps below each other, each given by weights (T, S), source and written tokens."""
-    fig, grid = plots.new_figure(height=2.7 * len(maps), rows=len(maps), squeeze=False)
-    for axes, (weights, source, written) in zip(grid[:, 0], maps, strict=True):
-        image = _draw_map(axes, weights, source, written)
-    fig.colorbar(image, ax=grid, label="weight", fraction=0.04)
-    return fig
 
 
 # What a word gives
@@ -157,7 +80,7 @@ class AttentionInspector(Explorer):
         fig, axes = plots.stacked_axes(5.2, [3.4, 1.5], left=0.1, right=0.97, hspace=0.3)
         grid, bars = axes
         row, S = data["step"] - 1, len(data["letters"])
-        _draw_map(grid, data["weights"], data["letters"], data["phonemes"])
+        drawings.draw_map_on(grid, data["weights"], data["letters"], data["phonemes"])
         grid.plot([-0.5, S - 0.5, S - 0.5, -0.5, -0.5], [row - 0.5] * 2 + [row + 0.5] * 2 + [row - 0.5], plots.ORANGE)
         grid.set_title("each row: where the decoder looks before it says this phoneme", fontsize=10)
         bars.bar(range(S), data["weights"][row], color=plots.ORANGE)

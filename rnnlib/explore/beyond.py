@@ -8,127 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from rnnlib import beyond, plots, recurrences
+from rnnlib import beyond, drawings, plots, recurrences
 from rnnlib.explore.frame import Explorer
 from rnnlib.layers import ManyToOne
-
-ARROW = {"arrowstyle": "-|>", "mutation_scale": 13, "shrinkA": 0, "shrinkB": 0}
-
-
-def parity_machine():
-    """Return the Figure of the machine that solves parity: two states, and a one goes from each to the other."""
-    fig, axes = plots.new_figure(height=1.9)
-    for x, name in ((0, "even\nso far"), (3, "odd\nso far")):
-        axes.scatter([x], [0], s=3300, facecolor="white", edgecolor=plots.BLUE, linewidth=2)
-        axes.text(x, 0, name, ha="center", va="center")
-    for start, end, bend, height in ((0.42, 2.58, -0.35, 0.62), (2.58, 0.42, -0.35, -0.62)):
-        style = ARROW | {"color": plots.INK, "connectionstyle": f"arc3,rad={bend}"}
-        axes.annotate("", (end, np.sign(height) * 0.25), (start, np.sign(height) * 0.25), arrowprops=style)
-        axes.text(1.5, height * 1.5, "reads 1", ha="center", va="center")
-    for x, side in ((0, -1), (3, 1)):
-        style = ARROW | {"color": plots.GREY, "connectionstyle": f"arc3,rad={-2.2 * side}"}
-        axes.annotate("", (x + side * 0.38, -0.25), (x + side * 0.38, 0.25), arrowprops=style)
-        axes.text(x + side * 1.25, 0, "reads 0", ha="center", va="center", color=plots.GREY)
-    axes.set_xlim(-1.8, 4.8)
-    axes.set_ylim(-1.15, 1.15)
-    axes.axis("off")
-    return fig
-
-
-def dropout_masks(num_units=10, num_steps=16, p=0.4, seed=0):
-    """Return the Figure of what is dropped (dark): units at random, the same units, or entries of W_hh."""
-    generator = torch.Generator().manual_seed(seed)
-    plain = torch.rand(num_units, num_steps, generator=generator) < p
-    locked = (torch.rand(num_units, 1, generator=generator) < p).expand(-1, num_steps)
-    weights = torch.rand(num_units, num_units, generator=generator) < p
-    fig, panels = plots.new_figure(height=2.5, columns=3, width_ratios=[num_steps, num_steps, num_units])
-    names = ("plain: a mask for each step", "locked: one mask for all", r"weight drop: $W_{hh}$")
-    for axes, mask, name in zip(panels, (plain, locked, weights), names, strict=True):
-        axes.pcolormesh(~mask.flip(0).numpy(), cmap="gray", edgecolors=plots.GREY, linewidth=0.4, vmin=-0.3, vmax=1)
-        axes.set(xticks=[], yticks=[], title=name, aspect="equal")
-        axes.set_xlabel("to unit" if name.startswith("weight") else "time step")
-    panels[0].set_ylabel("unit")
-    panels[2].set_ylabel("from unit")
-    return fig
-
-
-def scan_rounds(num_steps=8):
-    """Return the Figure of a doubling scan: in each round every stretch is joined with the one before it."""
-    fig, axes = plots.new_figure(height=2.9)
-    rounds = math.ceil(math.log2(num_steps))
-    for level in range(rounds + 1):
-        reach = 2**level
-        for t in range(num_steps):
-            first = max(0, t - reach + 1)
-            label = str(t) if first == t else f"{first}–{t}"
-            face = plots.SKY if first == 0 else "white"
-            box = {"boxstyle": "round,pad=0.3", "facecolor": face, "edgecolor": plots.GREY}
-            axes.text(t, -level, label, ha="center", va="center", fontsize=10, bbox=box)
-            if level < rounds:
-                starts = [t - reach, t] if t >= reach else [t]
-                for start in starts:
-                    colour = plots.ORANGE if start < t else plots.GREY
-                    end = (t - 0.08 if start < t else t, -level - 0.76)
-                    axes.annotate("", end, (start, -level - 0.24), arrowprops=ARROW | {"color": colour})
-        axes.text(-0.8, -level, "steps" if level == 0 else f"round {level}", ha="right", va="center")
-    axes.set_xlim(-1.9, num_steps - 0.4)
-    axes.set_ylim(-rounds - 0.4, 0.4)
-    axes.axis("off")
-    return fig
-
-
-def looks(num_steps=24):
-    """Return the Figure of who looks where: weights by the step that looks and the step that is looked at."""
-    t = torch.arange(num_steps)
-    age = t[:, None] - t
-    generator = torch.Generator().manual_seed(3)
-    k = torch.randn(num_steps, 1, 1, generator=generator)
-    values = torch.eye(num_steps)[:, None]  # (T, 1, T): which step a weight falls on
-    keys = k.expand(-1, 1, num_steps)
-    fig, panels = plots.new_figure(height=2.7, columns=3, sharey=True)
-    weights = [recurrences.wkv_parallel(keys, values, torch.tensor(w), torch.tensor(0.0))[:, 0] for w in (0.02, 0.5)]
-    scores = torch.randn(num_steps, num_steps, generator=generator)
-    weights.append(scores.masked_fill((age < 0) | (age >= 6), -torch.inf).softmax(1))
-    names = ("RWKV-like, slow decay", "RWKV-like, fast decay", "local attention, 6 steps")
-    for axes, weight, name in zip(panels, weights, names, strict=True):
-        axes.imshow(weight.numpy(), cmap="cividis", vmin=0, vmax=0.5, aspect="auto")
-        axes.set(title=name, xlabel="looks at step")
-    panels[0].set_ylabel("step")
-    return fig
-
-
-def _far_wall(length):
-    """Return where the wall behind the junction is drawn: far enough for a number before it."""
-    return length - 0.5 + max(1.0, length / 12)
-
-
-def _draw_maze(axes, length, sign, place=None):
-    """Draw a T-maze of a length: the sign (1 up, 2 down) at its start, and who walks there as a dot."""
-    wall, far = {"color": plots.INK, "linewidth": 2}, _far_wall(length)
-    middle = (length - 0.5 + far) / 2
-    for side in (-1, 1):
-        axes.plot([-0.5, length - 0.5], [side * 0.5] * 2, **wall)
-        axes.plot([length - 0.5] * 2, [side * 0.5, side * 1.6], **wall)
-        goal = (side == 1) == (sign == 1)
-        axes.text(middle, side * 1.3, "+1" if goal else "−1", ha="center", va="center", fontsize=11)
-    axes.plot([far] * 2, [-1.6, 1.6], **wall)
-    axes.plot([-0.5] * 2, [-0.5, 0.5], **wall)
-    arrow = ARROW | {"color": plots.ORANGE, "linewidth": 2}
-    axes.annotate("", (0, 0.42 if sign == 1 else -0.42), (0, 0), arrowprops=arrow)
-    if place is not None:
-        axes.plot([place if place < length else middle], [0], "o", color=plots.BLUE, markersize=9)
-    axes.set_xlim(-1, far + 0.5)
-    axes.set_ylim(-1.9, 1.9)
-    axes.axis("off")
-
-
-def maze_picture(length=10):
-    """Return the Figure of both mazes: they differ at the first step alone."""
-    fig, panels = plots.new_figure(height=2.6, rows=2)
-    for axes, sign, name in zip(panels, (1, 2), ("sign up", "sign down"), strict=True):
-        _draw_maze(axes, length, sign, place=1)
-        axes.set_title(name)
-    return fig
 
 
 class StartLength(Explorer):
@@ -265,7 +147,7 @@ class MazeWalk(Explorer):
     def draw(self, data):
         """The maze, below it the states on the way, and how far apart the signs are."""
         fig, (maze, states, apart) = plots.stacked_axes(4.8, [2, 3, 2], left=0.12, bottom=0.1, hspace=0.25)
-        _draw_maze(maze, data["length"], self.signs[data["sign"]], place=data["length"])
+        drawings.draw_maze_on(maze, data["length"], self.signs[data["sign"]], place=data["length"])
         _, up, down = data["chances"]
         maze.set_title(f"at the junction: up {up:.0%}, down {down:.0%}")
         steps = np.arange(-0.5, data["length"] + 1)
@@ -274,7 +156,7 @@ class MazeWalk(Explorer):
         apart.plot(np.arange(data["length"] + 1), data["apart"], color=plots.BLUE)
         apart.set(ylim=(0, 2), ylabel="signs apart", xlabel="step")
         for axes in (states, apart):
-            axes.set_xlim(-1, _far_wall(data["length"]) + 0.5)
+            axes.set_xlim(-1, drawings.far_wall(data["length"]) + 0.5)
         return fig
 
     def describe(self, data):

@@ -15,36 +15,6 @@ from rnnlib.guards import check_drawable_numbers
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 
 
-def two_readers(num_steps=4):
-    """Return the Figure of a bidirectional layer unrolled over time: inputs, both chains of states, outputs."""
-    fig, (axes,) = plots.stacked_axes(3.0, [1], left=0.14, bottom=0.02)
-    rows = {"inputs": (0, "X", "#EEEEEE"), "ahead": (1, r"\overrightarrow{H}", plots.SKY)}
-    rows["back"] = (2, r"\overleftarrow{H}", plots.YELLOW)
-    rows["outputs"] = (3, "O", "#EEEEEE")
-    arrow = {"arrowstyle": "-|>", "color": plots.INK, "shrinkA": 15, "shrinkB": 15, "mutation_scale": 12}
-    box = {"boxstyle": "round,pad=0.35", "edgecolor": plots.GREY}
-    for name, (height, letter, colour) in rows.items():
-        axes.text(-0.55, height, name, ha="right", va="center")
-        for t in range(num_steps):
-            label = f"${letter}_{t + 1}$"
-            axes.text(t, height, label, ha="center", va="center", zorder=3, bbox={**box, "facecolor": colour})
-    for t in range(num_steps):
-        for start, end, bend in (
-            ((t, 0), (t, 1), 0),
-            ((t, 2), (t, 3), 0),
-            ((t, 0), (t, 2), 0.5),
-            ((t, 1), (t, 3), -0.5),
-        ):
-            axes.annotate("", end, start, arrowprops={**arrow, "connectionstyle": f"arc3,rad={bend}"})
-        if t:
-            axes.annotate("", (t, 1), (t - 1, 1), arrowprops={**arrow, "color": plots.BLUE, "linewidth": 2})
-            axes.annotate("", (t - 1, 2), (t, 2), arrowprops={**arrow, "color": plots.ORANGE, "linewidth": 2})
-    axes.set_xlim(-0.6, num_steps - 0.4)
-    axes.set_ylim(-0.5, 3.5)
-    axes.axis("off")
-    return fig
-
-
 class LeakDetector(Explorer):
     """At which positions is a language model good, and at which does it only copy?
 

@@ -14,40 +14,6 @@ from rnnlib import baselines, forecasting, plots
 from rnnlib.explore.frame import Explorer
 
 
-def horizon_figure(horizons):
-    """Draw what a forecast may know: the past up to now, and an arrow to the hour of each horizon."""
-    fig, axes = plots.new_figure(height=2.3)
-    axes.axvspan(-30, 0, color=plots.SKY, alpha=0.3)
-    axes.plot([-30, max(horizons)], [0, 0], color=plots.INK, linewidth=1)
-    axes.plot(0, 0, "s", color=plots.INK)
-    axes.text(-15, 0.5, "known: the state has read it", ha="center")
-    axes.text(-0.8, -0.5, "now, t", ha="right")
-    for h in horizons:
-        style = {"arrowstyle": "->", "connectionstyle": "arc3,rad=-0.3", "color": plots.ORANGE}
-        axes.annotate("", (h, 0.04), (0, 0.04), arrowprops=style)
-        axes.text(h, -0.5, str(h), ha="center", color=plots.ORANGE)
-    axes.text(max(horizons), -1.0, "horizon h (hours)", ha="right", color=plots.ORANGE)
-    axes.set(ylim=(-1.2, 1.3), xlim=(-31, max(horizons) + 2), yticks=[], xticks=[])
-    axes.spines[["left", "bottom"]].set_visible(False)
-    return fig
-
-
-def reading_figure(length=6, num_windows=4, num_hours=10):
-    """Draw which hours are read, as bars, and where an answer is learned from, as dots: windows and carried state."""
-    fig, (upper, lower) = plots.new_figure(height=2.8, rows=2, height_ratios=[3, 1])
-    for row in range(num_windows):
-        upper.barh(-row, length, left=row, height=0.7, color=plots.SKY, alpha=0.6)
-        upper.plot(row + length - 0.5, -row, "o", color=plots.ORANGE)
-    upper.set_title(f"windows: {length * num_windows} hours are read for {num_windows} answers, each from zeros")
-    lower.barh(0, num_hours, height=0.7, color=plots.SKY, alpha=0.6)
-    lower.plot([hour + 0.5 for hour in range(num_hours)], [0] * num_hours, "o", color=plots.ORANGE)
-    lower.set_title(f"carried state: {num_hours} hours are read for {num_hours} answers")
-    for axes, low in ((upper, 0.4 - num_windows), (lower, -0.6)):
-        axes.set(xlim=(-0.2, num_hours + 0.2), ylim=(low, 0.6), yticks=[], xticks=[])
-        axes.spines[["left", "bottom"]].set_visible(False)
-    return fig
-
-
 class ForecastFan(Explorer):
     """What does a forecaster say at an hour, how sure is it, and what came?
 

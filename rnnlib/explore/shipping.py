@@ -14,62 +14,6 @@ from rnnlib.explore.frame import Explorer
 SCALES = {"a scale a row": shipping.row_scales, "one scale a matrix": shipping.one_scale}
 
 
-def speeds_figure(steps, batches):
-    """Return a Figure: how many times as fast as torch.nn ways to make a step are, and onnxruntime on whole batches."""
-    fig, (left, right) = plots.new_figure(height=2.9, columns=2)
-    names = [name.removeprefix("eager ") for name in steps]
-    left.barh(names[::-1], list(steps.values())[::-1], color=plots.BLUE)
-    left.set_title("one step (bare nn.GRU: 1)")
-    right.barh([f"nn.{name}" for name in batches], list(batches.values()), color=plots.ORANGE)
-    right.set_title("ONNX, 32 rows of 128 (nn: 1)")
-    for axes in (left, right):
-        axes.axvline(1, color=plots.GREY, linestyle=":")
-        axes.set_xlabel("times as fast")
-        for bar in axes.patches:
-            width, middle = bar.get_width(), bar.get_y() + 0.4
-            axes.text(width, middle, f"{width:.1f} ", ha="right", va="center", color="white")
-    return fig
-
-
-def context_figure(rows):
-    """Return a Figure of the table of :class:`ContextCost`: cost of a step and memory kept by characters read."""
-
-    def column(name, N):
-        return [row[name] for row in rows if row["streams"] == N]
-
-    contexts = column("context", 1)
-    fig, (cost, memory) = plots.new_figure(height=3.4, columns=2)
-    look = {("GRU", 1): ("o-", plots.BLUE), ("GRU", 32): ("o--", plots.BLUE)}
-    look |= {("decoder", 1): ("s-", plots.ORANGE), ("decoder", 32): ("s--", plots.ORANGE)}
-    for (name, N), (line, colour) in look.items():
-        cost.loglog(contexts, column(name, N), line, color=colour, label=f"{name}, {N}")
-        memory.loglog(contexts, column("GRU kB" if name == "GRU" else "cache kB", N), line, color=colour)
-    cost.loglog(contexts, column("no cache", 1), "^:", color=plots.GREY, label="no cache, 1")
-    cost.set_title("cost of a step (one GRU step: 1)")
-    memory.set_title("kB kept")
-    for axes in (cost, memory):
-        axes.set_xlabel("characters read before")
-        axes.set_xticks(contexts[::2], [f"{T:,}" for T in contexts[::2]])
-        axes.minorticks_off()
-    cost.legend(fontsize=8, title="streams at once", title_fontsize=8)
-    return fig
-
-
-def streams_figure(rows):
-    """Return a Figure: characters a second by streams in a batch, as a multiple of one stream."""
-    streams = [row["streams"] for row in rows]
-    fig, axes = plots.new_figure(height=3.0)
-    for name, line in (("eager nn.GRU, bare", "o-"), ("NumPy", "s--"), ("onnxruntime", "^:")):
-        axes.loglog(streams, [row[name] for row in rows], line, label=name)
-    axes.set_xlabel("streams in a batch")
-    axes.set_ylabel("times one stream")
-    axes.set_xticks(streams, streams)
-    axes.set_yticks([1, 2, 4, 8, 16], [1, 2, 4, 8, 16])
-    axes.minorticks_off()
-    axes.legend()
-    return fig
-
-
 class BitsBench(Explorer):
     """How few bits a weight are enough?
 

@@ -7,10 +7,9 @@ import matplotlib
 import torch
 import torch.nn.functional as F
 from matplotlib.collections import PatchCollection
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
-from matplotlib.path import Path
+from matplotlib.patches import Rectangle
 
-from rnnlib import lettering, plots
+from rnnlib import drawings, lettering, plots
 from rnnlib.explore.frame import Explorer
 from rnnlib.guards import check_ribbon
 from rnnlib.text import Vocab, clean, one_hot, random_batches, sequential_batches
@@ -213,7 +212,7 @@ class BatchRibbon(Explorer):
                 characters += self.text[start : start + num_steps]
                 colours += [self._colour(k, data)] * num_steps
                 if k and data["continues"][k - 1, i]:
-                    _arrow(axes, (left - 1.45, i), (left - 0.55, i))
+                    drawings.draw_arrow(axes, (left - 1.45, i), (left - 0.55, i))
         _squares(axes, places, colours)
         lettering.write_letters(axes, places, characters)
 
@@ -233,94 +232,6 @@ class BatchRibbon(Explorer):
             f"{data['offset']}: {num_batches} of them; {kept if rows else 'one has none to continue'}; "
             f"{len(self.text) - read} of {len(self.text)} characters are not read."
         )
-
-
-def unrolled_figure(word="time"):
-    """Return a diagram of a recurrent network: folded, and unrolled over the characters of a word."""
-    fig, axes = plots.new_figure(height=3.4)
-    _column(axes, 0, "X", "H", "O")
-    _curve(axes, [(0.34, 1.15), (1.05, 1.5), (1.05, 0.5), (0.34, 0.85)])
-    axes.text(0.92, 1, "$W_{hh}$", fontsize=10, va="center")
-    for y, shape in enumerate(["$(N, V)$", "$(N, H)$", "$(N, V)$"]):
-        axes.text(-0.42, y, shape, color=plots.GREY, fontsize=9, ha="right", va="center")
-    axes.text(1.7, 1, "=", fontsize=20, ha="center", va="center")
-    left = 2.4
-    _box(axes, left, 1, "$H_0$", facecolor="white")
-    axes.text(left, 0.55, "zeros", ha="center", color=plots.GREY, fontsize=9)
-    for t, character in enumerate(word, start=1):
-        x = left + 1.5 * t
-        _column(axes, x, f"X_{t}", f"H_{t}", f"O_{t}")
-        _arrow(axes, (x - 1.5 + 0.36, 1), (x - 0.36, 1))
-        axes.text(x - 0.75, 1.12, "$W_{hh}$", ha="center", fontsize=10)
-        names = {"ha": "center", "fontsize": 11, "family": lettering.font_families()}
-        axes.text(x, -0.62, f"“{lettering.token_label(character)}”", **names)
-        following = word[t] if t < len(word) else "?"
-        axes.text(x, 2.42, f"“{lettering.token_label(following)}”", **names)
-    axes.text(0, -0.62, "reads", ha="center", color=plots.GREY, fontsize=10)
-    axes.text(0, 2.42, "predicts", ha="center", color=plots.GREY, fontsize=10)
-    axes.set_xlim(-1.05, left + 1.5 * len(word) + 0.7)
-    axes.set_ylim(-0.8, 2.7)
-    axes.axis("off")
-    return fig
-
-
-def task_shapes_figure():
-    """Return a diagram of four ways to connect inputs, states and outputs over time."""
-    fig, panels = plots.new_figure(height=2.7, columns=4, width_ratios=[3, 3, 3, 6])
-    state, decoder = (matplotlib.colors.to_rgba(colour, 0.35) for colour in (plots.SKY, plots.YELLOW))
-    output = matplotlib.colors.to_rgba(plots.GREEN, 0.25)
-    forms = {  # name: under each step what it reads, steps that write an output
-        "one to many": (["$X$", "$O$", "$O$"], {0, 1, 2}),
-        "many to one": (["$X$", "$X$", "$X$"], {2}),
-        "many to many,\naligned": (["$X$", "$X$", "$X$"], {0, 1, 2}),
-        "encoder-decoder": (["$X$", "$X$", "$X$", "go", "$O$", "$O$"], {3, 4, 5}),
-    }
-    for axes, (name, (reads, writes)) in zip(panels, forms.items(), strict=True):
-        for t, read in enumerate(reads):
-            _box(axes, t, 0, read, facecolor="white", dashed=read != "$X$")
-            _arrow(axes, (t, 0.3), (t, 0.7))
-            _box(axes, t, 1, "$H$", facecolor=decoder if t > 2 else state)
-            if t:
-                _arrow(axes, (t - 0.64, 1), (t - 0.36, 1))
-            if t in writes:
-                _box(axes, t, 2, "$O$", facecolor=output)
-                _arrow(axes, (t, 1.3), (t, 1.7))
-            if read == "$O$":
-                _curve(axes, [(t - 0.66, 2), (t - 0.3, 2), (t - 0.7, 0), (t - 0.34, 0)], linestyle="--")
-        axes.set_xlim(-0.5, len(reads) - 0.5)
-        axes.set_ylim(-0.5, 2.5)
-        axes.axis("off")
-        axes.set_title(name, fontsize=10, loc="center")
-    return fig
-
-
-def _column(axes, x, read, state, predicted):
-    """Draw one time step: the input under the state under the output, with the names of the weights between them."""
-    _box(axes, x, 0, f"${read}$", facecolor="white")
-    _box(axes, x, 1, f"${state}$", facecolor=matplotlib.colors.to_rgba(plots.SKY, 0.35))
-    _box(axes, x, 2, f"${predicted}$", facecolor=matplotlib.colors.to_rgba(plots.GREEN, 0.25))
-    for y, weight in ((0, "$W_{xh}$"), (1, "$W_{hq}$")):
-        _arrow(axes, (x, y + 0.3), (x, y + 0.7))
-        axes.text(x + 0.07, y + 0.5, weight, fontsize=10, va="center")
-
-
-def _box(axes, x, y, label, facecolor, dashed=False):
-    shape = FancyBboxPatch((x - 0.3, y - 0.24), 0.6, 0.48, boxstyle="round,pad=0.04", facecolor=facecolor)
-    shape.set(edgecolor=plots.GREY if dashed else plots.INK, linestyle="--" if dashed else "-")
-    axes.add_patch(shape)
-    axes.text(x, y, label, ha="center", va="center", fontsize=12 if label.startswith("$") else 10)
-
-
-def _arrow(axes, start, end):
-    """Draw a straight arrow."""
-    axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": plots.INK, "shrinkA": 0, "shrinkB": 0})
-
-
-def _curve(axes, points, linestyle="-"):
-    """Draw an arrow along a Bézier curve with four control points."""
-    path = Path(points, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
-    colour = plots.INK if linestyle == "-" else plots.GREY
-    axes.add_patch(FancyArrowPatch(path=path, arrowstyle="->", mutation_scale=12, linestyle=linestyle, color=colour))
 
 
 def _squares(axes, places, colours, edge="white"):
