@@ -6,7 +6,7 @@ import math
 import torch
 from torch import nn
 
-from rnnlib.guards import check_gated, check_lstm
+from rnnlib import guards
 from rnnlib.scratch import ScratchRNN, rnn_params
 from rnnlib.text import one_hot
 
@@ -59,6 +59,7 @@ def scan(step, inputs, state, params):
     inputs: (T, N, D), time first: one-hot rows, or the outputs of a layer below.
     Returns the outputs of all steps (T, N, H) and the state after the last.
     """
+    guards.check_scan(step, inputs)
     outputs = []
     for X in inputs:  # X: (N, D)
         output, state = step(X, state, params)
@@ -71,6 +72,7 @@ def lstm(inputs, state, params):
 
     Returns the logits (T * N, V), time first, and the state after the last step.
     """
+    guards.check_scratch_lstm(inputs, state, params)
     *gates, W_hq, b_q = params
     outputs, state = scan(lstm_step, inputs, state, gates)  # (T, N, H)
     return outputs.flatten(0, 1) @ W_hq + b_q, state
@@ -81,6 +83,7 @@ def gru(inputs, H, params):
 
     Returns the logits (T * N, V), time first, and the state after the last step.
     """
+    guards.check_scratch_gru(inputs, H, params)
     *gates, W_hq, b_q = params
     outputs, H = scan(gru_step, inputs, H, gates)  # (T, N, H)
     return outputs.flatten(0, 1) @ W_hq + b_q, H
@@ -91,6 +94,7 @@ def gated_params(num_gates, *sizes, **options):
 
     sizes, options: as in :func:`rnnlib.scratch.rnn_params`, which draws them.
     """
+    guards.check_sizes(num_gates=num_gates)
     gates = [rnn_params(*sizes, **options)[:3] for _ in range(num_gates)]
     return [*itertools.chain(*gates), *rnn_params(*sizes, **options)[3:]]
 
@@ -141,7 +145,7 @@ def from_torch(layer, which="l0"):
     only the sum matters, save for a GRU's candidate. which: the end of their names,
     such as ``"l1"`` or ``"l0_reverse"``.
     """
-    check_gated(layer)
+    guards.check_gated(layer, which)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     packed = [getattr(layer, f"{name}_{which}") for name in names]
     by_gate = zip(*(tensor.split(layer.hidden_size) for tensor in packed), strict=True)
@@ -158,7 +162,7 @@ def set_forget_bias(lstm, bias):
     sigmoid(bias) is the share of the memory cell that survives one step, before any
     training. PyTorch adds up two biases: one takes the value, the other becomes zero.
     """
-    check_lstm(lstm)
+    guards.check_lstm(lstm, bias)
     forget = slice(lstm.hidden_size, 2 * lstm.hidden_size)
     for name, parameter in lstm.named_parameters():
         if name.startswith("bias_ih"):
@@ -173,6 +177,7 @@ def half_life(bias):
 
     f^n = 1/2 gives n = ln 2 / ln(1 / f), and ln(1 / sigmoid(b)) = ln(1 + e^-b).
     """
+    guards.check_numbers(bias=bias)
     return math.log(2) / math.log1p(math.exp(-bias))
 
 
@@ -182,6 +187,7 @@ def remember_first(batch_size, delay, generator):
     Returns one-hot inputs (N, delay + 1, 8) and the first symbols (N,), ids from 0 to
     3.
     """
+    guards.check_drawn(generator, batch_size=batch_size, delay=delay)
     first = torch.randint(4, (batch_size, 1), generator=generator)
     noise = torch.randint(4, 8, (batch_size, delay), generator=generator)
     inputs = one_hot(torch.cat([first, noise], dim=1).T, 8)  # (N, T, 8)
@@ -195,6 +201,7 @@ def add_two(batch_size, length, generator):
     Returns inputs (N, T, 2), a number from 0 to 1 and a mark, and the sums of the two
     marked numbers (N, 1).
     """
+    guards.check_adding(batch_size, length, generator)
     numbers = torch.rand(batch_size, length, generator=generator)
     marks = torch.zeros(batch_size, length)
     for start, end in ((0, length // 2), (length // 2, length)):

@@ -10,7 +10,7 @@ from torch import nn
 
 from rnnlib.gates import add_two, remember_first, set_forget_bias
 from rnnlib.gradients import clip_gradients
-from rnnlib.guards import check_known, check_sizes
+from rnnlib.guards import check_known, check_pace, check_place
 from rnnlib.layers import ManyToOne
 
 
@@ -63,7 +63,8 @@ def learn(cell, task, length, seed, max_steps=1000, lr=0.01, num_hiddens=32, dev
     at norm 1. Returns a dict: ``right``, the share on 500 fresh sequences, and the
     ``steps`` and CPU ``seconds`` that it took.
     """
-    check_sizes(max_steps=max_steps)
+    check_pace(lr, seed, length=length, max_steps=max_steps, num_hiddens=num_hiddens)
+    check_place(device)
     check_known(CELLS, cell=cell)
     check_known(TASKS, task=task)
     task = TASKS[task]

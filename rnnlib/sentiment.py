@@ -60,20 +60,20 @@ def encode(text, vocab):
 
 def head(ids, length):
     """Keep the first words of a review."""
-    guards.check_sizes(length=length)
+    guards.check_cut(ids, length)
     return ids[:length]
 
 
 def tail(ids, length):
     """Keep the last words of a review, where most reviewers give their verdict."""
-    guards.check_sizes(length=length)
+    guards.check_cut(ids, length)
     return ids[-length:]
 
 
 def both_ends(ids, length):
     """Keep a quarter of the length from the beginning of a review, the rest from its
     end."""
-    guards.check_sizes(length=length)
+    guards.check_cut_tensor(ids, length)
     first = length // 4
     return (
         ids if len(ids) <= length else torch.cat([ids[:first], ids[first - length :]])
@@ -267,7 +267,7 @@ class SentimentClassifier(nn.Module):
 
     def __init__(self, embedding, rnn_layer, readout=mean_and_max, dropout=0.5):
         super().__init__()
-        guards.check_reader(rnn_layer, embedding)
+        guards.check_reader(rnn_layer, embedding, readout, dropout)
         self.embedding, self.rnn, self.readout = embedding, rnn_layer, readout
         self.dropout = nn.Dropout(dropout)
         width = num_directions(rnn_layer) * rnn_layer.hidden_size
@@ -282,8 +282,8 @@ class SentimentClassifier(nn.Module):
         guards.check_embedded_ids(self, ids)
         if lengths is None:
             lengths = torch.full((ids.shape[0],), ids.shape[1])
-        lengths = torch.as_tensor(lengths)
         guards.check_lengths(lengths, *ids.shape)
+        lengths = torch.as_tensor(lengths)
         vectors = self.dropout(self.embedding(ids.T.long()))  # (T, N, D)
         outputs = read_padded(self.rnn, vectors, lengths)  # (T, N, directions * H)
         state = self.readout(outputs, lengths.to(ids.device))
@@ -300,7 +300,7 @@ def score_reviews(model, rows, batch_size=256):
     guards.check_rows(rows)
     guards.check_sizes(batch_size=batch_size)
     rows = [as_tensor(row) for row in rows]
-    guards.check_known_ids(model, rows)
+    guards.check_scored(model, rows)
     parameter = next(model.parameters())
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     result = torch.empty(len(rows), dtype=parameter.dtype)
@@ -333,6 +333,7 @@ def train_steps(
 
     Optimizer and scheduler are stepped after each, the gradient norm clipped.
     """
+    guards.check_steps(model, batches, optimizer, scheduler, clip, loss)
     device = next(model.parameters()).device
     for ids, lengths, labels in batches:
         value = loss(model, ids.to(device), lengths, labels.to(device))
@@ -354,6 +355,7 @@ def new_classifier(
     The embedding (V, D) starts small, forget gates open; ``drop_words`` is the share of
     words replaced in training; options: ``readout`` and ``dropout`` of the classifier.
     """
+    guards.check_recipe(vocab_size, num_hiddens, embed_size, drop_words)
     embedding = nn.Embedding(vocab_size, embed_size)
     nn.init.normal_(embedding.weight, std=0.1)
     layer = BothWays(nn.LSTM, embed_size, num_hiddens)
@@ -372,6 +374,7 @@ def use_vectors(embedding, vectors, found):
     vectors, found: (V, D), and which rows are vectors, (V,), as ``data.load_glove``
     returns them; without any the embedding stays as it is.
     """
+    guards.check_word_vectors(embedding, vectors, found)
     if found.any():
         nn.init.normal_(embedding.weight, std=float(vectors[found].std()))
         embedding.weight[found] = vectors[found].to(embedding.weight)
@@ -382,6 +385,7 @@ def new_optimizer(model, num_steps, lr=3e-3, embedding_lr=None):
 
     ``lr`` and ``embedding_lr`` are the highest rates, by default the same.
     """
+    guards.check_schedule(model, num_steps, lr, embedding_lr)
     words = list(model.embedding.parameters())
     others = [p for p in model.parameters() if all(p is not word for word in words)]
     groups = [{"params": words}, {"params": others}]

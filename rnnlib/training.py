@@ -33,7 +33,7 @@ class History(list):
     keys = ("epoch", "train", "valid", "tokens_per_second", "seconds", "sample")
 
     def __init__(self, landmarks=None):
-        guards.check_landmarks(landmarks)
+        guards.check_perplexities(landmarks=landmarks)
         super().__init__()
         self.status, self.optimizer, self.landmarks = "running", None, dict(landmarks or {})
 
@@ -43,6 +43,7 @@ class History(list):
 
     def of(self, rows):
         """Return a history of the same training with these rows."""
+        guards.check_loop(rows=rows)
         other = type(self)(self.landmarks)
         other.extend(rows)
         other.status, other.optimizer = self.status, self.optimizer
@@ -89,6 +90,7 @@ class History(list):
 
     def to_csv(self, path):
         """Write one line an epoch to a file that a spreadsheet opens."""
+        guards.check_path(path=path)
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=self.keys)
             writer.writeheader()
@@ -204,17 +206,18 @@ def fit(
             not above 0, or an optimizer or scheduler that doesn't fit. Such a history stays as it was.
     """
     guards.check_sizes(epochs=epochs, valid_every=valid_every, sample_every=sample_every)
-    guards.check_model(model)
+    guards.check_learners(model=model)
     guards.check_repeatable(train_batches=train_batches, valid_batches=valid_batches)
     guards.check_fitting(model, train_batches=train_batches, valid_batches=valid_batches)
     guards.check_positive(clip=clip)
     guards.check_rate(lr, optimizer)
-    guards.check_landmarks(landmarks)
+    guards.check_perplexities(landmarks=landmarks)
     guards.check_shown(sample, report)
     guards.check_history(history, History)
     guards.check_resumable(history, optimizer)
     history = History() if history is None else history
-    optimizer = optimizer or history.optimizer or torch.optim.SGD(model.parameters(), lr=1.0)
+    optimizer = history.optimizer if optimizer is None else optimizer
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0) if optimizer is None else optimizer
     guards.check_optimizer(optimizer, model)
     guards.check_scheduler(scheduler, optimizer)
     history.landmarks.update(landmarks or {})
@@ -256,6 +259,7 @@ def live_report():
 
 def run_epoch(model, batches, optimizer, clip):
     """Train one epoch and return what is known of it for the history."""
+    guards.check_learners(model=model)
     model.train()
     start = time.perf_counter()
     total_nll, total_tokens = train_epoch(model, batches, optimizer, clip)
@@ -312,7 +316,7 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
             model.
     """
     guards.check_sizes(epochs=epochs, rounds=rounds)
-    guards.check_model(model)
+    guards.check_learners(model=model)
     guards.check_batches(batches)
     guards.check_reviews(model, batches)
     guards.check_optimizer(optimizer, model)
@@ -359,6 +363,7 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
 
 def evaluate(model, rows, labels):
     """Return held-out loss in nats and accuracy, under the names that :class:`Progress` has for them."""
+    guards.check_held_out(model, rows, labels)
     scores, labels = score_reviews(model, rows), as_tensor(labels)
     loss = F.binary_cross_entropy_with_logits(scores, labels.to(scores))
     return {"valid_loss": float(loss), "accuracy": accuracy(scores, labels)}

@@ -5,6 +5,7 @@ Its licence asks for a notice, which is in the file LICENSE-cmudict.txt.
 
 import re
 
+from rnnlib import guards
 from rnnlib.data import texts
 
 
@@ -18,6 +19,7 @@ def load_cmudict() -> dict[str, list[list[str]]]:
 
 def parse(dictionary: str) -> dict[str, list[list[str]]]:
     """Read the dictionary: each line has a word, or `word(2)` for its second way, phonemes, perhaps # and a remark."""
+    guards.check_text(dictionary=dictionary)
     words: dict[str, list[list[str]]] = {}
     for line in dictionary.splitlines():
         entry, *phonemes = line.split("#")[0].split() or [""]

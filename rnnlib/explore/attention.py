@@ -4,7 +4,7 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 
-from rnnlib import attention, lettering, plots, pretrained
+from rnnlib import attention, guards, lettering, plots, pretrained
 from rnnlib.attention import BOS, EOS, LETTERS, PHONEMES
 from rnnlib.explore.frame import Explorer
 
@@ -131,6 +131,7 @@ class AttentionInspector(Explorer):
     }
 
     def __init__(self, model=None, word="photograph"):
+        guards.check_text(word=word)
         self.model = model or pretrained.trained_phoneme_model()
         super().__init__(
             word=widgets.Text(word, description="word", continuous_update=False),
@@ -196,6 +197,7 @@ class Bottleneck(Explorer):
     }
 
     def __init__(self, rows):
+        guards.check_rows_with(("model", "hidden", "1"), rows)
         self.curves = {(row["model"], row["hidden"]): row for row in reversed(rows)}
         self.lengths = sorted(int(key) for key in rows[0] if key.isdecimal())
         sizes = sorted({row["hidden"] for row in rows})
@@ -263,6 +265,7 @@ class BeamTree(Explorer):
     shown_cut = 2  # beginnings shown at each step that fell out
 
     def __init__(self, model=None, word="lead"):
+        guards.check_text(word=word)
         self.model = model or pretrained.trained_phoneme_model()
         super().__init__(
             word=widgets.Text(word, description="word", continuous_update=False),
