@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from rapidfuzz.distance import Levenshtein
 from torch import nn
 
-from rnnlib.guards import check_in_vocab, check_one_row, check_sizes
+from rnnlib import guards
 from rnnlib.sentiment import BothWays, both_ends_state, bucket_order, pad
 from rnnlib.text import Vocab
 
@@ -32,6 +32,7 @@ PHONEMES = Vocab(
 
 def spoken_words(dictionary):
     """Return the words of 2 to 16 letters a to z, and their phonemes without stress."""
+    guards.check_dictionary(dictionary)
     return {
         word: [[phoneme.rstrip("012") for phoneme in way] for way in ways]
         for word, ways in dictionary.items()
@@ -48,8 +49,7 @@ class Pair(NamedTuple):
 
 def make_pair(source, target, source_vocab, target_vocab):
     """Encode two lists of tokens, and end the target."""
-    check_in_vocab(source, source_vocab)
-    check_in_vocab(target, target_vocab)
+    guards.check_coded(source, source_vocab, target, target_vocab)
     return Pair(
         torch.tensor(source_vocab[list(source)]),
         torch.tensor([*target_vocab[list(target)], EOS]),
@@ -58,6 +58,7 @@ def make_pair(source, target, source_vocab, target_vocab):
 
 def random_strings(num_strings, shortest, longest, generator):
     """Return pairs of a random string over ten letters and itself."""
+    guards.check_strings(num_strings, shortest, longest, generator)
     pairs = []
     for _ in range(num_strings):
         length = torch.randint(shortest, longest + 1, (), generator=generator)
@@ -68,6 +69,7 @@ def random_strings(num_strings, shortest, longest, generator):
 
 def pair_batches(pairs, batch_size, epochs, seed=0):
     """Yield padded sources (N, S) and targets (N, T), rows of like length together."""
+    guards.check_pairs(pairs, batch_size, epochs, seed)
     generator = torch.Generator().manual_seed(seed)
     lengths = [len(pair.source) + len(pair.target) for pair in pairs]
     for _ in range(epochs):
@@ -95,6 +97,7 @@ class Encoder(nn.Module):
 
     def __init__(self, vocab_size, embed_size, num_hiddens, dropout=0.0):
         super().__init__()
+        guards.check_coder(vocab_size, embed_size, num_hiddens, dropout)
         self.embedding = nn.Embedding(vocab_size, embed_size)
         self.dropout = nn.Dropout(dropout)
         self.rnn = BothWays(nn.GRU, embed_size, num_hiddens)
@@ -207,7 +210,7 @@ def warm_up_and_fall(step, num_steps, warm_up=50, end=0.02):
 
 def fit_pairs(model, batches, lr=4e-3, loss=pair_loss):
     """Train on each (source, target) of a list once; return the losses."""
-    check_sizes(batches=len(batches))
+    guards.check_translation(model, batches, lr, loss)
     device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     factor = functools.partial(warm_up_and_fall, num_steps=len(batches))
@@ -229,7 +232,7 @@ def fit_pairs(model, batches, lr=4e-3, loss=pair_loss):
 @torch.no_grad()
 def greedy(model, source, max_steps):
     """Write the likeliest token at each step, (N, steps); ``<pad>`` after ``<eos>``."""
-    check_sizes(max_steps=max_steps)
+    guards.check_source(model, source, max_steps=max_steps)
     memory, state = model.encoder(source), None
     ids = torch.full_like(source[:, :1], BOS)  # (N, 1)
     written, ended = [], torch.zeros_like(ids, dtype=torch.bool)
@@ -258,8 +261,7 @@ def extend(scores, log_p, width):
 @torch.no_grad()
 def beam_search(model, source, width, max_steps):
     """Return the texts found for a source (1, S), the likeliest first: (log p, ids)."""
-    check_sizes(width=width, max_steps=max_steps)
-    check_one_row(source)
+    guards.check_beam(model, source, width, max_steps)
     memory, state = model.encoder(source), None
     ids = torch.full_like(source[:, :1], BOS)  # (K, 1), at first K = 1
     scores, written, finished = torch.zeros(1, device=source.device), ids[:, :0], []
@@ -281,7 +283,7 @@ def beam_search(model, source, width, max_steps):
 @torch.no_grad()
 def exact_match(model, pairs, max_steps=32):
     """Return the share of pairs whose target the model writes without a mistake."""
-    check_sizes(pairs=len(pairs))
+    guards.check_judged(model, pairs, max_steps)
     device = next(model.parameters()).device
     source, _ = pad([pair.source for pair in pairs])  # (N, S)
     written = until_eos(greedy(model, source.to(device), max_steps))
@@ -299,6 +301,7 @@ def mistakes(guess, answers):
 
 def word_and_error_rate(guesses, answers):
     """Return the share of guesses without a mistake, and mistakes per true token."""
+    guards.check_guesses(guesses, answers)
     edits, lengths = zip(*map(mistakes, guesses, answers), strict=True)
     return edits.count(0) / len(edits), sum(edits) / sum(lengths)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from rnnlib.guards import check_horizons, check_sizes, is_whole
+from rnnlib import guards
 from rnnlib.sentiment import tokenize_review
 
 
@@ -28,10 +28,9 @@ class NGram:
     """
 
     def __init__(self, ids, order, vocab_size, smoothing=1.0):
-        check_sizes(vocab_size=vocab_size)
-        if not smoothing > 0:
-            raise ValueError(f"smoothing={smoothing!r} must be above 0: a count of 0 would make a perplexity infinite")
-        if not is_whole(order, 0) or (int(vocab_size) + 1) ** int(order) >= 2**63:
+        guards.check_sizes(vocab_size=vocab_size)
+        guards.check_rates(smoothing=smoothing)  # a count of 0 would make a perplexity infinite
+        if not guards.is_whole(order, 0) or (int(vocab_size) + 1) ** int(order) >= 2**63:
             raise ValueError(
                 f"order={order!r} must be a whole number between 0 and what {vocab_size} tokens allow in 64-bit numbers"
             )
@@ -44,11 +43,10 @@ class NGram:
 
     def _checked(self, ids):
         """Return ids as a numpy array, or raise the error that names the remedy."""
+        guards.check_whole_numbers(ids, "of a text", "give vocab[tokens]")
         ids = np.asarray(ids)
         if not len(ids):
-            raise ValueError("the text has no tokens: there is nothing to count")
-        if ids.dtype.kind not in "iu":
-            raise ValueError(f"the token ids must be whole numbers, not {ids.dtype}: give vocab[tokens]")
+            raise ValueError("the text has no tokens, so no ids: there is nothing to count")
         if ids.min() < 0 or ids.max() >= self.vocab_size:
             raise ValueError(
                 f"id {ids.min() if ids.min() < 0 else ids.max()} is outside 0 to {self.vocab_size - 1}: "
@@ -92,11 +90,13 @@ class NGram:
 
 def geometric_mean_of_inverses(p):
     """Return the perplexity of the probabilities that a model gave to the tokens that came."""
-    return float(np.exp(-np.log(p).mean()))
+    guards.check_probabilities(p)
+    return float(np.exp(-np.log(np.asarray(p)).mean()))
 
 
 def landmarks(train_ids, valid_ids, vocab_size, orders=(0, 1, 2)):
     """Return the held-out perplexities of the uniform guess, the unigram and the bigram, as a dict by name."""
+    guards.check_ordered(orders=orders)
     names = {0: "uniform", 1: "unigram", 2: "bigram", 3: "trigram"}
     return {names.get(n, f"{n}-gram"): NGram(train_ids, n, vocab_size).perplexity(valid_ids) for n in orders}
 
@@ -108,6 +108,8 @@ def bag_of_words(max_words=1, vectorizer="TfidfVectorizer", **options):
     """
     from sklearn.feature_extraction import text
 
+    guards.check_sizes(max_words=max_words)
+    guards.check_known(("TfidfVectorizer", "CountVectorizer"), vectorizer=vectorizer)
     return getattr(text, vectorizer)(
         tokenizer=tokenize_review, token_pattern=None, lowercase=False, ngram_range=(1, max_words), min_df=2, **options
     )
@@ -120,6 +122,7 @@ def tfidf_regression(max_words=1, C=2.0):
         max_words: the longest run of words that counts.
         C: the larger, the more freely the weights may grow; pairs bear more than single words do.
     """
+    guards.check_rates(C=C)
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
@@ -137,12 +140,14 @@ def _look_up(table, codes):
 
 def persistence(series, horizons):
     """Return the forecast that nothing changes, (T, S, K), for a series (T, S)."""
+    guards.check_horizons(horizons, series)
     return series[..., None].expand(*series.shape, len(horizons))
 
 
 def same_hour(series, horizons, season=24):
     """Return as forecast the newest known value at the same hour of day, (T, S, K)."""
-    check_horizons(horizons)
+    guards.check_horizons(horizons, series)
+    guards.check_sizes(season=season)
     forecast = torch.full((*series.shape, len(horizons)), torch.nan)
     for k, h in enumerate(horizons):
         back = -h % season  # hours from that value to now

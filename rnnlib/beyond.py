@@ -7,25 +7,27 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
-from rnnlib.guards import check_recurrent_weights, check_share, check_sizes, check_start
+from rnnlib import guards
 
 
 def parity(batch_size, length, generator):
     """Draw rows of random bits (N, T, 1); the answer (N,) is 1 for oddly many ones."""
-    check_sizes(batch_size=batch_size, length=length)
+    guards.check_drawn(generator, batch_size=batch_size, length=length)
     bits = torch.randint(2, (batch_size, length), generator=generator)  # (N, T)
     return bits[..., None].float(), bits.sum(1) % 2
 
 
 def grown(length, right, goal):
     """Return the length of the next rows: half as long again, once 97 % were right."""
+    guards.check_growth(length, right, goal)
     return min(goal, length + (length + 1) // 2) if right >= 0.97 else length
 
 
 def parity_steps(model, start, goal=32, seed=0, batch_size=64, lr=5e-3):
     """Train on parity for ever; yield (length, share right) of each minibatch."""
-    check_sizes(start=start, goal=goal)
-    check_start(start, goal)
+    guards.check_start(start, goal)
+    guards.check_answering(model, 1)
+    guards.check_pace(lr, seed, batch_size=batch_size)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr)
     device, length = next(model.parameters()).device, start
@@ -43,7 +45,7 @@ def parity_steps(model, start, goal=32, seed=0, batch_size=64, lr=5e-3):
 
 def learn_parity(model, start, goal=32, seed=0, max_steps=600):
     """Train until the goal's length is 97 % right; return all (length, share right)."""
-    check_sizes(max_steps=max_steps)
+    guards.check_sizes(max_steps=max_steps)
     history = []
     steps = itertools.islice(parity_steps(model, start, goal, seed), max_steps)
     for length, right in steps:
@@ -56,6 +58,8 @@ def learn_parity(model, start, goal=32, seed=0, max_steps=600):
 @torch.no_grad()
 def parity_right(model, length, num_rows=1000):
     """Return the share of right answers on fresh rows."""
+    guards.check_answering(model, 1)
+    guards.check_sizes(length=length, num_rows=num_rows)
     bits, odd = parity(num_rows, length, torch.Generator().manual_seed(12345))
     device = next(model.parameters()).device
     return float((model(bits.to(device)).argmax(1).cpu() == odd).float().mean())
@@ -66,11 +70,12 @@ class LockedDropout(nn.Module):
 
     def __init__(self, p):
         super().__init__()
-        check_share(p)
+        guards.check_shares(p=p)
         self.p = p
 
     def forward(self, inputs):
         """Return inputs (T, N, D) with units dropped and the others scaled up."""
+        guards.check_shapes("inputs (T, N, D)", inputs)
         if not self.training:
             return inputs
         mask = torch.bernoulli(torch.full_like(inputs[:1], 1 - self.p))  # (1, N, D)
@@ -79,8 +84,8 @@ class LockedDropout(nn.Module):
 
 def drop_weights(rnn_layer, p):
     """Drop each number of W_hh with probability p, drawn anew (Merity et al., 2018)."""
-    check_share(p)
-    check_recurrent_weights(rnn_layer)
+    guards.check_shares(p=p)
+    guards.check_recurrent_weights(rnn_layer)
     for name, _ in list(rnn_layer.named_parameters()):
         if name.startswith("weight_hh"):
             parametrize.register_parametrization(rnn_layer, name, nn.Dropout(p))
@@ -94,7 +99,7 @@ class TMaze:
     """
 
     def __init__(self, num_mazes, length, generator):
-        check_sizes(num_mazes=num_mazes, length=length)
+        guards.check_drawn(generator, num_mazes=num_mazes, length=length)
         self.length = length
         # 1 says up, 2 says down, as the actions do.
         self.sign = torch.randint(1, 3, (num_mazes,), generator=generator)
@@ -109,6 +114,7 @@ class TMaze:
 
     def act(self, action):
         """Move by the actions (N,); return the rewards (N,), 0 where all is done."""
+        guards.check_actions(self.sign, action)
         at_end, ahead = self.place == self.length, action == 0
         turned = at_end & ~ahead & ~self.done
         bumped = (at_end == ahead) & ~self.done
@@ -123,7 +129,7 @@ class Policy(nn.Module):
 
     def __init__(self, num_hiddens=32):
         super().__init__()
-        check_sizes(num_hiddens=num_hiddens)
+        guards.check_sizes(num_hiddens=num_hiddens)
         self.num_hiddens = num_hiddens
         self.cell = nn.GRUCell(4, num_hiddens)
         self.scores = nn.Linear(num_hiddens, 3)
@@ -131,10 +137,12 @@ class Policy(nn.Module):
 
     def begin_state(self, batch_size):
         """Return zeros (N, H)."""
+        guards.check_sizes(batch_size=batch_size)
         return self.scores.weight.new_zeros(batch_size, self.num_hiddens)
 
     def forward(self, seen, state):
         """Return scores (N, 3), a forecast of the return (N,), the new state (N, H)."""
+        guards.check_seen(self.num_hiddens, seen, state)
         state = self.cell(seen, state)
         return self.scores(state), self.value(state).squeeze(1), state
 
@@ -144,12 +152,13 @@ class Forgetful(Policy):
 
     def forward(self, seen, state):
         """Act on what is seen alone."""
+        guards.check_seen(self.num_hiddens, seen, state)
         return super().forward(seen, torch.zeros_like(state))
 
 
 def play(policy, maze, max_steps, generator):
     """Act; return log p of the actions, entropy, forecast, reward, alive: (T, N)."""
-    check_sizes(max_steps=max_steps)
+    guards.check_play(policy, maze, max_steps, generator)
     state, steps = policy.begin_state(len(maze.sign)), []
     while len(steps) < max_steps and not maze.done.all():
         alive = ~maze.done
@@ -166,6 +175,7 @@ def play(policy, maze, max_steps, generator):
 
 def discounted_returns(rewards, gamma=0.99):
     """Return the worth of each step (T, N): its reward and all later, discounted."""
+    guards.check_rewards(rewards, gamma)
     worth, backwards = torch.zeros_like(rewards[0]), []
     for reward in reversed(rewards.unbind()):
         worth = reward + gamma * worth  # (N,)
@@ -175,6 +185,7 @@ def discounted_returns(rewards, gamma=0.99):
 
 def policy_loss(log_p, entropy, value, rewards, alive):
     """Return a loss that makes likelier what beat the forecast (Williams, 1992)."""
+    guards.check_episode(log_p, entropy, value, rewards, alive)
     worth = discounted_returns(rewards)
     surprise = worth - value.detach()  # (T, N)
     actor = -log_p * surprise - 0.01 * entropy
@@ -184,7 +195,9 @@ def policy_loss(log_p, entropy, value, rewards, alive):
 
 def maze_steps(policy, grow, start=10, seed=0, num_mazes=64, lr=5e-3):
     """Train in mazes for ever, of lengths that grow; yield (length, share right)."""
-    check_sizes(start=start, num_mazes=num_mazes)
+    guards.check_growing(grow, start)
+    guards.check_learners(policy=policy)
+    guards.check_pace(lr, seed, num_mazes=num_mazes)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(policy.parameters(), lr)
     length = start
@@ -205,7 +218,7 @@ class WaveForecaster(nn.Module):
 
     def __init__(self, num_hiddens=48):
         super().__init__()
-        check_sizes(num_hiddens=num_hiddens)
+        guards.check_sizes(num_hiddens=num_hiddens)
         self.cell, self.read_out = nn.GRUCell(1, num_hiddens), nn.Linear(num_hiddens, 1)
 
     def forward(self, wave, num_read, share_true, generator=None):
@@ -213,6 +226,7 @@ class WaveForecaster(nn.Module):
 
         The first ``num_read`` values that it reads are true, of the others a share.
         """
+        guards.check_wave(self, wave, num_read, share_true, generator)
         state = self.read_out.weight.new_zeros(wave.shape[1], self.cell.hidden_size)
         forecast, forecasts = wave[0], []
         for t, value in enumerate(wave.unbind()):  # (N, 1)
@@ -227,7 +241,8 @@ class WaveForecaster(nn.Module):
 
 def two_waves(num_rows, length, generator, noise=0.1):
     """Draw sums of two sines (T, N, 1): as they are, and as seen through noise."""
-    check_sizes(num_rows=num_rows, length=length)
+    guards.check_drawn(generator, num_rows=num_rows, length=length)
+    guards.check_numbers(noise=noise)
     t = torch.arange(length)[:, None]  # (T, 1)
     clean = torch.zeros(length, num_rows)
     for slow, fast in ((10, 20), (20, 40)):  # steps in a period

@@ -6,23 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnnlib import guards
 from rnnlib.environment import evaluating, single_steps
 from rnnlib.gates import scan
-from rnnlib.guards import (
-    check_inputs,
-    check_layer,
-    check_length,
-    check_letters,
-    check_minibatch,
-    check_num_tokens,
-    check_positions,
-    check_prefix,
-    check_seed,
-    check_sizes,
-    check_vocab,
-    check_words,
-    check_writable,
-)
 from rnnlib.layers import num_directions
 from rnnlib.scratch import next_token_probabilities
 from rnnlib.text import as_vocab, one_hot
@@ -44,6 +30,7 @@ def both_ways(step, inputs, states, params):
     states, params: of each direction, forward first. Returns outputs (T, N, 2H), at t a
     half that has read 0 to t and a half that has read T - 1 to t, and both last states.
     """
+    guards.check_two_ways(step, inputs, states, params)
     ahead, last = scan(step, inputs, states[0], params[0])  # (T, N, H)
     back, first = scan(step, inputs.flip(0), states[1], params[1])  # last step first
     return torch.cat([ahead, back.flip(0)], dim=-1), (last, first)
@@ -59,6 +46,7 @@ class Bidirectional(nn.Module):
 
     def __init__(self, ahead, back):
         super().__init__()
+        guards.check_both(ahead, back)
         self.ahead, self.back, self.vocab_size = ahead, back, ahead.vocab_size
 
     def begin_state(self, batch_size, device=None):
@@ -72,7 +60,7 @@ class Bidirectional(nn.Module):
         Returns logits (T * N, V), time first, and both last states; the backward one is
         that at the first token.
         """
-        check_inputs(self, ids, state)
+        guards.check_inputs(self, ids, state)
         if state is None:
             state = self.begin_state(ids.shape[0])
         logits, ahead_state = self.ahead(ids, state[0])  # (T * N, V)
@@ -88,6 +76,7 @@ def dependencies(read, X):
     derivatives of read(X)[s] with respect to X[t], exactly 0 where no path leads from
     one to the other.
     """
+    guards.check_read(read, X)
     jacobian = torch.autograd.functional.jacobian(read, X)  # (S, K, T, D)
     return jacobian.square().sum((1, 3)).sqrt()
 
@@ -98,17 +87,18 @@ def perplexity_by_position(model, batches):
 
     batches: of X, Y, both (N, T), all with the same T.
     """
+    guards.check_measured(model, batches)
     device = next(model.parameters()).device
     nlls, counts = [], []
     with evaluating(model):
         for X, Y in batches:
-            check_minibatch((X, Y), model)
+            guards.check_minibatch((X, Y), model)
             logits, _ = model(X.to(device))  # (T * N, V), time first
             targets = Y.T.reshape(-1).to(device).long()
             nll = F.cross_entropy(logits, targets, reduction="none")
             nlls.append(nll.reshape(X.T.shape).sum(1))  # (T,)
             counts.append((Y.T != -100).sum(1).to(device))  # (T,)
-    check_positions(counts)
+    guards.check_positions(counts)
     return (sum(nlls).cpu() / sum(counts).cpu()).exp()
 
 
@@ -120,12 +110,12 @@ def reread_and_write(model, vocab, prefix, num_tokens, window, seed=0):
     model: what it knows of a character changes with every character that follows.
     """
     vocab = as_vocab(vocab)
-    check_vocab(model, vocab)
-    check_prefix(vocab, prefix)
-    check_num_tokens(num_tokens)
-    check_sizes(window=window)
-    check_seed(seed)
-    check_writable(vocab)
+    guards.check_vocab(model, vocab)
+    guards.check_prefix(vocab, prefix)
+    guards.check_num_tokens(num_tokens)
+    guards.check_sizes(window=window)
+    guards.check_seed(seed)
+    guards.check_writable(vocab)
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
     never = [vocab[token] for token in ("<unk>", "<pad>") if token in vocab]
@@ -145,14 +135,15 @@ def hide_spaces(text):
 
     Returns the letters, a string, and a list of the same length.
     """
+    guards.check_words(text)
     words = text.split()
-    check_words(words)
     ends = [int(i == len(word) - 1) for word in words for i in range(len(word))]
     return "".join(words), ends
 
 
 def put_spaces(letters, ends):
     """Put a space after every letter that ends a word, save the last."""
+    guards.check_spaces(letters, ends)
     spaced = (
         letter + " " * int(end) for letter, end in zip(letters, ends, strict=True)
     )
@@ -161,6 +152,7 @@ def put_spaces(letters, ends):
 
 def word_spans(ends):
     """Return the set of the words that these ends cut, as (first, last)."""
+    guards.check_ends(ends=ends)
     ends = [i for i, end in enumerate(ends) if end or i == len(ends) - 1]
     return set(zip([0, *(end + 1 for end in ends)], ends, strict=False))
 
@@ -170,6 +162,7 @@ def words_found(guess, ends):
 
     Both ends are right, and there is no cut between them.
     """
+    guards.check_ends(guess=guess, ends=ends)
     true = word_spans(ends)
     return len(true & word_spans(guess)) / len(true)
 
@@ -182,7 +175,7 @@ class WordSplitter(nn.Module):
 
     def __init__(self, layer):
         super().__init__()
-        check_layer(layer)
+        guards.check_layer(layer)
         self.layer = layer
         self.readout = nn.Linear(num_directions(layer) * layer.hidden_size, 1)
         for name, weight in layer.named_parameters():
@@ -191,7 +184,7 @@ class WordSplitter(nn.Module):
 
     def forward(self, ids):
         """Read letters (N, T); return logits (T, N), above 0 where a word ends."""
-        check_letters(ids, self.layer)
+        guards.check_letters(ids, self.layer)
         weight = self.readout.weight
         inputs = one_hot(ids, self.layer.input_size, weight.dtype)  # (T, N, V)
         outputs, _ = self.layer(inputs)  # (T, N, directions * H)
@@ -203,6 +196,7 @@ class Flipped(nn.Module):
 
     def __init__(self, model):
         super().__init__()
+        guards.check_networks(model=model)
         self.model = model
 
     def forward(self, ids):
@@ -218,7 +212,8 @@ def train_splitter(
     ids: letters, 1-D, on the device of the model; ends: 1.0 for a letter that ends a
     word, 0.0 for any other; steps: minibatches.
     """
-    check_length(ids, num_steps)
+    guards.check_splitter(model, ids, ends, num_steps)
+    guards.check_pace(lr, seed, steps=steps, batch_size=batch_size)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     generator = torch.Generator().manual_seed(seed)
@@ -246,6 +241,7 @@ def states_with_lookahead(splitter, ids, future, context=32):
     Each has a window of its own, packed, as those at the ends of the text are shorter.
     Returns the output of the layer at each letter, (T, directions * H).
     """
+    guards.check_lookahead(splitter, ids, future, context)
     steps = torch.arange(len(ids), device=ids.device)
     starts = (steps - context).clamp(min=0)
     lengths = (steps + 1 + future).clamp(max=len(ids)) - starts

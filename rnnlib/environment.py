@@ -79,6 +79,9 @@ def best_device():
 @contextlib.contextmanager
 def evaluating(model):
     """Run a model in evaluation mode, and give it back as it was."""
+    from rnnlib import guards
+
+    guards.check_networks(model=model)
     was_training = model.training
     model.eval()
     try:

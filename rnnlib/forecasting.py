@@ -12,15 +12,8 @@ import torch
 from sklearn.linear_model import Ridge
 from torch import nn
 
+from rnnlib import guards
 from rnnlib.gradients import clip_gradients, detach
-from rnnlib.guards import (
-    check_alike,
-    check_horizons,
-    check_part,
-    check_pieces,
-    check_sizes,
-    check_window,
-)
 
 # Data
 
@@ -31,6 +24,7 @@ def mend(rows):
     rows: of one station in the table of :func:`rnnlib.data.load_weather`. The wind is
     split into that from the west and that from the south.
     """
+    guards.check_hours(rows)
     hours = rows.set_index("time_hour").asfreq("h")  # a missing hour comes as NaN
     day_before = hours["temp"].rolling(24, min_periods=12).median().shift()
     wrong = (hours["temp"] - day_before).abs() > 40
@@ -44,6 +38,7 @@ def mend(rows):
 
 def clock(times):
     """Return the time of day as a point on a circle, (T, 2), for an index of times."""
+    guards.check_times(times)
     angle = torch.tensor(2 * np.pi * times.hour.to_numpy() / 24)
     return torch.stack([angle.sin(), angle.cos()], dim=1).float()
 
@@ -53,6 +48,7 @@ def features(measured, clock):
 
     The station's own, how far the others' mean is from them, and the time of day.
     """
+    guards.check_shapes("measured (T, S, C), clock (T, 2)", measured, clock)
     T, S, _ = measured.shape
     others = (measured.sum(dim=1, keepdim=True) - measured) / (S - 1)  # (T, S, C)
     clock = clock[:, None].expand(T, S, 2)
@@ -61,7 +57,7 @@ def features(measured, clock):
 
 def future(series, horizons):
     """Return what (T, S) will be at each horizon, (T, S, K); NaN where unknown."""
-    check_horizons(horizons)
+    guards.check_horizons(horizons, series)
     ahead = torch.full((*series.shape, len(horizons)), torch.nan)
     for k, h in enumerate(horizons):
         later = series[h:]
@@ -74,8 +70,7 @@ def only(truth, horizons, start, stop):
 
     An hour is that which is forecast, t + h, not that of the forecast, t.
     """
-    check_horizons(horizons)
-    check_part(start, stop, len(truth))
+    guards.check_part(truth, horizons, start, stop)
     part = torch.full_like(truth, torch.nan)
     for k, h in enumerate(horizons):
         made = slice(max(start - h, 0), max(stop - h, 0))
@@ -88,7 +83,8 @@ def only(truth, horizons, start, stop):
 
 def mean_error(forecast, truth):
     """Return the mean absolute error of forecasts (T, S, K) with known truth, (K,)."""
-    check_alike(forecast, truth)
+    guards.check_alike(forecast=forecast, truth=truth)
+    guards.check_shapes("forecast (T, S, …)", forecast)
     return (forecast - truth).abs().flatten(0, 1).nanmean(dim=0)
 
 
@@ -99,8 +95,7 @@ def skill(error, reference):
 
 def windows(inputs, num_lags):
     """Return num_lags rows side by side, (T - num_lags + 1, D * num_lags)."""
-    check_sizes(num_lags=num_lags)
-    check_window(num_lags, len(inputs))
+    guards.check_window(inputs, num_lags)
     return inputs.unfold(0, num_lags, 1).flatten(1)
 
 
@@ -110,6 +105,7 @@ def ridge_forecast(inputs, targets, num_lags, alpha):
     alpha: the penalty on large weights. Learned from the rows of targets (T, S, K) that
     are all known; the first num_lags - 1 rows, which have no window, are NaN.
     """
+    guards.check_ridge(inputs, targets, num_lags, alpha)
     X = windows(inputs, num_lags).numpy()  # (M, D * num_lags)
     Y = targets[num_lags - 1 :].flatten(1)  # (M, S * K)
     known = ~Y.isnan().any(dim=1).numpy()  # (M,)
@@ -132,20 +128,21 @@ class Forecaster(nn.Module):
 
     def __init__(self, rnn_layer, shape, drop_in=0.1, drop_out=0.2):
         super().__init__()
+        guards.check_forecaster(rnn_layer, shape, drop_in, drop_out)
         self.rnn, self.shape = rnn_layer, tuple(shape)
         self.drop_in, self.drop_out = nn.Dropout(drop_in), nn.Dropout(drop_out)
         self.linear = nn.Linear(rnn_layer.hidden_size, math.prod(self.shape))
 
     def forward(self, inputs, state=None):
         """Return forecasts ``(T, N, *shape)`` for inputs (T, N, D), and the state."""
+        guards.check_series(self.rnn, inputs, state)
         outputs, state = self.rnn(self.drop_in(inputs), state)  # (T, N, H)
         return self.linear(self.drop_out(outputs)).unflatten(2, self.shape), state
 
 
 def pieces(series, num_pieces):
     """Cut (T, S, …) into pieces side by side, (T // num_pieces, num_pieces * S, …)."""
-    check_sizes(num_pieces=num_pieces)
-    check_pieces(num_pieces, len(series))
+    guards.check_pieces(series, num_pieces)
     length = len(series) // num_pieces
     cut = series[: length * num_pieces].unflatten(0, (num_pieces, length))
     return cut.transpose(0, 1).flatten(1, 2)  # from (num_pieces, L, S, …)
@@ -158,7 +155,9 @@ def train_forecaster(
 
     ``loss(forecasts, targets)`` sees only what is known: (M, …) and (M,).
     """
-    check_sizes(epochs=epochs, chunk=chunk)
+    guards.check_forecasts(model, inputs, targets, loss)
+    guards.check_sizes(epochs=epochs, num_pieces=num_pieces, chunk=chunk)
+    guards.check_rates(lr=lr)
     device = model.linear.weight.device
     X, Y = pieces(inputs, num_pieces).to(device), pieces(targets, num_pieces).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr)
@@ -181,6 +180,7 @@ def train_forecaster(
 @torch.no_grad()
 def run(model, inputs):
     """Return the forecasts after every row of inputs (T, S, D), on the CPU."""
+    guards.check_run_inputs(model, inputs)
     model.eval()
     forecasts, _ = model(inputs.to(model.linear.weight.device))
     return forecasts.cpu()
@@ -194,13 +194,15 @@ def pinball(forecasts, truth, quantiles):
 
     Koenker and Bassett (1978).
     """
+    guards.check_pinball(forecasts, truth, quantiles)
     miss = truth[..., None] - forecasts  # (…, Q), positive where the truth is above
     return torch.maximum(quantiles * miss, (quantiles - 1) * miss).mean()
 
 
 def coverage(low, high, truth):
     """Return the share of known truths (T, S, K) that lie in their interval, (K,)."""
-    check_alike(low, truth)
+    guards.check_alike(low=low, high=high, truth=truth)
+    guards.check_shapes("low (T, S, …)", low)
     inside = ((low <= truth) & (truth <= high)).double()
     return inside.where(~truth.isnan(), torch.nan).flatten(0, 1).nanmean(dim=0)
 
@@ -211,6 +213,8 @@ def adapt(low, middle, high, truth, horizon, aim=0.8, gamma=0.02):
     A miss makes a factor grow, a hit makes it shrink, so that in the long run a share
     aim are hits (after Gibbs and Candès, 2021).
     """
+    guards.check_alike(low=low, middle=middle, high=high, truth=truth)
+    guards.check_adapting(low, horizon, aim, gamma)
     log_factor = torch.zeros(low.shape[1], dtype=low.dtype)  # (S,)
     factors = torch.ones_like(low)
     for t in range(len(low)):
@@ -231,12 +235,14 @@ class Stream:
     """A forecaster that is told hour after hour; mean, std: of its inputs, (D,)."""
 
     def __init__(self, model, mean, std):
+        guards.check_stream(model, mean, std)
         self.model, self.mean, self.std = model.eval(), mean, std
         self.state = self.last = None
 
     @torch.no_grad()
     def step(self, measured, clock):
         """Return forecasts (S, …) after an hour: measured (S, C), clock (2,)."""
+        guards.check_shapes("measured (S, C), clock (2)", measured, clock)
         if self.last is not None:
             measured = measured.where(~measured.isnan(), self.last)
         self.last = measured
@@ -250,6 +256,7 @@ class Stream:
 
 def surprise(low, middle, high, truth):
     """Return how far a truth is from the middle, in halves of the interval there."""
+    guards.check_together(low=low, middle=middle, high=high, truth=truth)
     half = torch.where(truth > middle, high - middle, middle - low)
     return (truth - middle) / half.clamp(min=1e-6)
 
@@ -259,6 +266,7 @@ def running_sums(surprises, slack):
 
     One surprise is forgotten, many in one direction add up (Page, 1954).
     """
+    guards.check_surprises(surprises, slack)
     up = down = torch.zeros_like(surprises[0])
     sums = []
     for z in surprises.nan_to_num(0.0):
@@ -275,7 +283,8 @@ def mackey_glass(num_points, tau=17, start=1.2, steps=10):
 
     x'(t) = 0.2 x(t - tau) / (1 + x(t - tau)^10) - 0.1 x(t), in so many steps a point.
     """
-    check_sizes(num_points=num_points, tau=tau, steps=steps)
+    guards.check_numbers(start=start)
+    guards.check_sizes(num_points=num_points, tau=tau, steps=steps)
     x = [start] * (tau * steps + 1)
     for _ in range(num_points * steps):
         old = x[-1 - tau * steps]
@@ -289,7 +298,7 @@ def free_run(model, series, length):
 
     Its input is the series itself, (T, N, 1); from then on it reads its own forecasts.
     """
-    check_sizes(length=length)
+    guards.check_free_run(model, series, length)
     model.eval()
     device = model.linear.weight.device
     changes, state = model(series[..., None].to(device))

@@ -6,7 +6,7 @@ import math
 import torch
 from torch import nn
 
-from rnnlib.guards import check_gated, check_lstm
+from rnnlib import guards
 from rnnlib.scratch import ScratchRNN, rnn_params
 
 
@@ -58,6 +58,7 @@ def scan(step, inputs, state, params):
     inputs: (T, N, D), time first: one-hot rows, or the outputs of a layer below.
     Returns the outputs of all steps (T, N, H) and the state after the last.
     """
+    guards.check_scan(step, inputs)
     outputs = []
     for X in inputs:  # X: (N, D)
         output, state = step(X, state, params)
@@ -70,6 +71,7 @@ def lstm(inputs, state, params):
 
     Returns the logits (T * N, V), time first, and the state after the last step.
     """
+    guards.check_scratch_lstm(inputs, state, params)
     *gates, W_hq, b_q = params
     outputs, state = scan(lstm_step, inputs, state, gates)  # (T, N, H)
     return outputs.flatten(0, 1) @ W_hq + b_q, state
@@ -80,6 +82,7 @@ def gru(inputs, H, params):
 
     Returns the logits (T * N, V), time first, and the state after the last step.
     """
+    guards.check_scratch_gru(inputs, H, params)
     *gates, W_hq, b_q = params
     outputs, H = scan(gru_step, inputs, H, gates)  # (T, N, H)
     return outputs.flatten(0, 1) @ W_hq + b_q, H
@@ -90,6 +93,7 @@ def gated_params(num_gates, *sizes, **options):
 
     sizes, options: as in :func:`rnnlib.scratch.rnn_params`, which draws them.
     """
+    guards.check_sizes(num_gates=num_gates)
     gates = [rnn_params(*sizes, **options)[:3] for _ in range(num_gates)]
     return [*itertools.chain(*gates), *rnn_params(*sizes, **options)[3:]]
 
@@ -138,7 +142,7 @@ def from_torch(layer, which="l0"):
     only the sum matters, save for a GRU's candidate. which: the end of their names,
     such as ``"l1"`` or ``"l0_reverse"``.
     """
-    check_gated(layer)
+    guards.check_gated(layer, which)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     packed = [getattr(layer, f"{name}_{which}") for name in names]
     by_gate = zip(*(tensor.split(layer.hidden_size) for tensor in packed), strict=True)
@@ -155,7 +159,7 @@ def set_forget_bias(lstm, bias):
     sigmoid(bias) is the share of the memory cell that survives one step, before any
     training. PyTorch adds up two biases: one takes the value, the other becomes zero.
     """
-    check_lstm(lstm)
+    guards.check_lstm(lstm, bias)
     forget = slice(lstm.hidden_size, 2 * lstm.hidden_size)
     for name, parameter in lstm.named_parameters():
         if name.startswith("bias_ih"):
@@ -170,4 +174,5 @@ def half_life(bias):
 
     f^n = 1/2 gives n = ln 2 / ln(1 / f), and ln(1 / sigmoid(b)) = ln(1 + e^-b).
     """
+    guards.check_numbers(bias=bias)
     return math.log(2) / math.log1p(math.exp(-bias))

@@ -7,7 +7,7 @@ hold.
 import torch
 import torch.nn.functional as F
 
-from rnnlib.guards import check_finite, check_positive, check_sizes
+from rnnlib import guards
 
 
 def detach(state):
@@ -23,12 +23,12 @@ def clip_gradients(params, theta):
     The norm is that of all laid end to end (Pascanu, Mikolov and Bengio, 2013), so the
     step keeps its direction. Returns the norm before, a tensor without dimensions.
     """
-    check_positive(theta=theta)
+    guards.check_clipping(params, theta)
     grads = [p.grad for p in params if p.grad is not None]
     if not grads:
         return torch.tensor(0.0)
     norm = torch.sqrt(sum((g**2).sum() for g in grads))
-    check_finite(norm)
+    guards.check_finite(norm)
     # The 1e-6 is there for a norm of 0, as in PyTorch.
     scale = torch.clamp(theta / (norm + 1e-6), max=1.0)
     for g in grads:
@@ -41,6 +41,7 @@ def cross_entropy(logits, targets):
 
     logits: (rows, V); targets: ids (rows,). The gradient is with respect to the logits.
     """
+    guards.check_entropy(logits, targets)
     log_p = torch.log_softmax(logits, dim=1)  # (rows, V)
     chosen = F.one_hot(targets, logits.shape[1])  # (rows, V)
     loss = -(log_p * chosen).sum() / len(targets)
@@ -53,6 +54,7 @@ def squared_error(outputs, targets):
     outputs, targets: real numbers (rows, Q). The gradient is with respect to the
     outputs.
     """
+    guards.check_shapes("outputs (R, Q), targets (R, Q)", outputs, targets)
     error = outputs - targets  # (rows, Q)
     return (error**2).mean(), 2 * error / error.numel()
 
@@ -66,6 +68,7 @@ def bptt(inputs, targets, H, params, loss=cross_entropy):
     targets, time first: ids (T * N,) or real numbers (T * N, Q), as the loss takes
     them.
     """
+    guards.check_bptt(inputs, H, params, loss)
     W_xh, W_hh, b_h, W_hq, b_q = params
     states = [H]
     for X in inputs:  # forward: X (N, V)
@@ -103,6 +106,7 @@ def gaussian_matrix(num_hiddens, radius, generator=None):
 
     That is the largest modulus of an eigenvalue.
     """
+    guards.check_draw(num_hiddens, generator, radius=radius)
     W = torch.randn(num_hiddens, num_hiddens, generator=generator, dtype=torch.float64)
     return W * radius / torch.linalg.eigvals(W).abs().max()
 
@@ -112,6 +116,7 @@ def orthogonal_matrix(num_hiddens, scale, generator=None):
 
     The scale is the modulus of every eigenvalue and every singular value.
     """
+    guards.check_draw(num_hiddens, generator, scale=scale)
     W = torch.randn(num_hiddens, num_hiddens, generator=generator, dtype=torch.float64)
     Q, R = torch.linalg.qr(W)
     return scale * Q * R.diagonal().sign()  # so that all are equally likely
@@ -123,6 +128,7 @@ def shift_matrix(num_hiddens, scale, generator=None):
     It is nilpotent: all eigenvalues are 0, and H steps empty it. Nothing is drawn;
     ``generator`` is there so that the three matrices are called alike.
     """
+    guards.check_draw(num_hiddens, generator, scale=scale)
     return scale * torch.diag(torch.ones(num_hiddens - 1, dtype=torch.float64), 1)
 
 
@@ -132,6 +138,7 @@ def jacobian_products(W_hh, drive, h, activation=tanh_unit):
     drive: X_t W_xh + b_h, (T, H); h: the first state (H,); activation: a -> (value,
     slope). Entry [t, i, j] of the products (T, H, H) is dh_{t+1}[j] / dh_0[i].
     """
+    guards.check_drive(W_hh, drive, h, activation)
     P, products, slopes = torch.eye(len(W_hh), dtype=W_hh.dtype), [], []
     for x in drive:  # x: (H,)
         h, slope = activation(x + h @ W_hh)  # (H,), (H,)
@@ -147,6 +154,7 @@ def gradient_by_lag(run, drive):
     run: from a drive (T, N, H) to the last state (N, H). It is the norm of d(sum of the
     last state / sqrt(H)) / d(drive at lag k), the mean over N rows.
     """
+    guards.check_run(run, drive)
     drive = drive.detach().requires_grad_()
     last = run(drive)  # (N, H)
     (gradient,) = torch.autograd.grad(last.sum() / last.shape[-1] ** 0.5, drive)
@@ -160,7 +168,7 @@ def truncated_gradient(model, X, Y, num_steps):
     gradient, all parameters laid end to end; ``num_steps`` of T or more give the full
     one.
     """
-    check_sizes(num_steps=num_steps)
+    guards.check_truncation(model, X, Y, num_steps)
     params, state, total = list(model.parameters()), model.begin_state(len(X)), 0.0
     gradient = torch.cat([torch.zeros_like(p).flatten() for p in params])
     num_targets = (Y != -100).sum()
@@ -177,6 +185,7 @@ def saved_bytes(forward, params=()):
 
     Each tensor counts once; ``params``, which stay in memory anyway, don't count.
     """
+    guards.check_saving(forward, params)
     stored, kept = {}, {p.untyped_storage().data_ptr() for p in params}
 
     def remember(tensor):

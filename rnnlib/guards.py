@@ -4,12 +4,16 @@ Each raises a ValueError that names the value and the remedy. Values of tensors 
 CPU, and not while a program is being recorded (compiled, exported or traced). The order is that of the book.
 """
 
+import functools
 import importlib.util
 import inspect
 import math
 import numbers
+import os
+import re
 import reprlib
 import textwrap
+import zoneinfo
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Set
 
 import numpy as np
@@ -68,6 +72,158 @@ def check_known(known, **values):
             raise ValueError(f"{name}={value!r} is not known; choose one of {', '.join(map(repr, known))}")
 
 
+def check_shares(**shares):
+    """Refuse all but numbers from 0 on, below 1: shares to drop."""
+    for name, share in shares.items():
+        if not isinstance(share, numbers.Real) or not 0 <= share < 1:
+            raise ValueError(f"{name}={reprlib.repr(share)} must be a share: a number of at least 0, below 1")
+
+
+def check_rates(**rates):
+    """Refuse all but finite numbers above 0."""
+    for name, rate in rates.items():
+        if not is_positive(rate) or rate == math.inf:
+            raise ValueError(f"{name}={reprlib.repr(rate)} must be above 0, and finite")
+
+
+def check_place(device):
+    """Refuse what is no device of this machine; None is that of the parameters."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, TypeError, AssertionError):
+        raise ValueError(f"device={reprlib.repr(device)} is not here: give 'cpu', or rnnlib.setup()") from None
+
+
+_FORM = re.compile(r"(?:(bool|whole) )?(\w+)((?: \([^)]*\))+)")
+_KINDS = {"": "a tensor of real numbers", "bool": "a tensor of True and False", "whole": "a tensor of whole numbers"}
+
+
+@functools.cache
+def _parts(form):
+    """Return kind, name and shapes of each part of a form; 3H in a shape is (3, "H"), 1 is (1, "")."""
+    sizes = re.compile(r"(\d*)([^\d,() ]*)")
+    return [
+        (kind, name, [[(int(n or 1), letter) for n, letter in sizes.findall(shape) if n or letter]
+                      for shape in re.findall(r"\([^)]*\)", shapes)])
+        for kind, name, shapes in _FORM.findall(form)
+    ]  # fmt: skip
+
+
+def check_shapes(form, *values):
+    """Refuse all but tensors in a form such as "X (N, D), bool mask (N)", on one device and of one dtype.
+
+    A letter is the same size, of at least 1, wherever it stands (a small one may be 0), 3H is three times H, and …
+    are any sizes, the same everywhere. A name with several shapes is a tuple or list of tensors. Without a kind the
+    numbers are real, else "whole" or "bool".
+    """
+    if _recording():
+        return
+    known, reals = {}, []
+    for (kind, name, shapes), value in zip(_parts(form), values, strict=True):
+        parts = value if len(shapes) > 1 else [value]
+        if not isinstance(parts, (tuple, list, nn.ParameterList)) or len(parts) != len(shapes):
+            raise ValueError(f"{name}={reprlib.repr(value)} must be a tuple or list of {len(shapes)} tensors")
+        for part, shape in zip(parts, shapes, strict=True):
+            if not _is_kind(part, kind) or not _fits(tuple(part.shape), shape, known):
+                sizes = ", ".join(f"{n if n > 1 or not letter else ''}{letter}" for n, letter in shape)
+                given = ", ".join(f"{letter} = {size}" for letter, size in known.items() if letter != "…")
+                where = f" with {given}" if given else ""
+                raise ValueError(f"{name} must be {_KINDS[kind]} of shape ({sizes}){where}, not {_found(part)}")
+            _check_beside(name, part, reals)
+
+
+def _check_beside(name, tensor, reals):
+    """Refuse another device or another dtype of real numbers than those before it, (name, tensor) each."""
+    for other, there in reals[-1:]:
+        if tensor.device != there.device:
+            raise ValueError(f"{name} is on {tensor.device}, {other} on {there.device}: move it with .to(…)")
+        mixed = tensor.is_floating_point() and there.is_floating_point() and tensor.dtype != there.dtype
+        if mixed and not torch.is_autocast_enabled(tensor.device.type):
+            raise ValueError(f"{name} is {tensor.dtype}, {other} {there.dtype}: convert it with .to({there.dtype})")
+    if tensor.is_floating_point() or not reals:
+        reals.append((name, tensor))
+
+
+def _is_kind(value, kind):
+    """Tell whether a value is a tensor of what a kind says."""
+    if not isinstance(value, torch.Tensor) or value.is_complex():
+        return False
+    if kind == "bool":
+        return value.dtype == torch.bool
+    return value.is_floating_point() if not kind else not value.is_floating_point() and value.dtype != torch.bool
+
+
+def _fits(sizes, shape, known):
+    """Tell whether sizes fit a shape of (factor, letter), and remember what the letters are."""
+    letters = [letter for _, letter in shape]
+    if "…" in letters:
+        first = letters.index("…")
+        last = len(sizes) - (len(shape) - first - 1)
+        if last < first or known.setdefault("…", sizes[first:last]) != sizes[first:last]:
+            return False
+        sizes, shape = sizes[:first] + sizes[last:], shape[:first] + shape[first + 1 :]
+    if len(sizes) != len(shape):
+        return False
+    return all(
+        (size > 0 or letter.islower()) and (size == n * known.setdefault(letter, size // n) if letter else size == n)
+        for size, (n, letter) in zip(sizes, shape, strict=True)
+    )
+
+
+def _found(value):
+    """Say what a value is: dtype and shape, or its kind."""
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    return f"a {type(value).__name__}, {reprlib.repr(value)}"
+
+
+def check_held(**tensors):
+    """Refuse tensors on the device "meta", which has shapes and no numbers."""
+    for name, tensor in tensors.items():
+        if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+            raise ValueError(f"{name} is on the device 'meta', which holds no numbers: move it to a real one")
+
+
+def check_networks(**models):
+    """Refuse what is no network, and one on a device without numbers."""
+    for name, model in models.items():
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"{name}={reprlib.repr(model)} must be a network, an nn.Module")
+        if any(parameter.is_meta for parameter in model.parameters()):
+            raise ValueError(f"{name} is on the device 'meta', which holds no numbers: give it weights, on a real one")
+
+
+def check_language_models(**models):
+    """Refuse what can't be read with as a language model: begin_state(batch_size), then model(ids, state)."""
+    check_networks(**models)
+    for name, model in models.items():
+        if not callable(getattr(model, "begin_state", None)) or next(model.parameters(), None) is None:
+            raise ValueError(
+                f"{name} is a {type(model).__name__}: it must be a language model, with begin_state(batch_size)"
+            )
+
+
+def check_loop(**values):
+    """Refuse what can't be looped over."""
+    for name, value in values.items():
+        if not isinstance(value, Iterable) or not _dimensions(value) or isinstance(value, (str, bytes, Mapping, Set)):
+            raise ValueError(f"{name}={reprlib.repr(value)} is a {type(value).__name__}: give a list")
+
+
+def check_tensors(**values):
+    """Refuse what can't be looped over, and a list of something else than tensors."""
+    check_loop(**values)
+    for name, value in values.items():
+        if isinstance(value, (list, tuple)) and not all(isinstance(part, torch.Tensor) for part in value):
+            raise ValueError(f"{name}={reprlib.repr(value)} must be tensors, such as model.parameters()")
+
+
+def check_entropy(logits, targets):
+    """Refuse all but logits and one id for each row of them."""
+    check_shapes("logits (R, V), whole targets (R)", logits, targets)
+    check_range("targets", targets, logits.shape[1])
+
+
 def check_finite(norm):
     """Raise :class:`Diverged` unless a gradient norm is a finite number: the one value that a step reads back."""
     if not torch.isfinite(norm):
@@ -96,6 +252,7 @@ def check_ordered(**values):
             raise ValueError(f"{name} is a {kind}, which is used up after one pass: give list({name})")
         if not hasattr(value, "__iter__") or not hasattr(value, "__len__") or not _dimensions(value):
             raise ValueError(f"{name}={reprlib.repr(value)} must be a list, not one {kind}")
+        check_held(**{name: value})
 
 
 def _dimensions(value):
@@ -163,6 +320,13 @@ def check_numbers(**values):
             raise ValueError(f"{name}={reprlib.repr(value)} must be a finite number")
 
 
+def check_path(**paths):
+    """Refuse what is no path of a file; a whole number would be taken for a file that is open already."""
+    for name, path in paths.items():
+        if not isinstance(path, (str, os.PathLike)) or not str(path) or "\0" in str(path):
+            raise ValueError(f"{name}={reprlib.repr(path)} must be the path of a file, such as 'mine.safetensors'")
+
+
 def check_seed(seed):
     """Refuse what no generator of random numbers can begin with."""
     if not is_whole(seed, 0) or seed >= 2**63:
@@ -178,9 +342,9 @@ def check_generator(generator):
 
 
 def check_callable(**values):
-    """Refuse what can't be called; None is left out."""
+    """Refuse what can't be called."""
     for name, value in values.items():
-        if value is not None and not callable(value):
+        if not callable(value):
             raise ValueError(f"{name}={reprlib.repr(value)} must be a function")
 
 
@@ -255,13 +419,13 @@ def check_reviews_vocab(vocab):
 
 def check_unit(unit):
     """Refuse units that a text is not cut into."""
-    if unit not in ("char", "word"):
+    if not isinstance(unit, str) or unit not in ("char", "word"):
         raise ValueError(f"unit={unit!r} is not known: use 'char' or 'word'")
 
 
 def check_reserved(reserved):
     """Refuse reserved tokens that are one text, or of which one stands twice."""
-    if isinstance(reserved, str) or not isinstance(reserved, Iterable):
+    if isinstance(reserved, str) or not isinstance(reserved, Iterable) or not _dimensions(reserved):
         raise ValueError(f"reserved={reserved!r} must be a tuple of tokens, such as reserved=('<pad>',)")
     special = ["<unk>", *reserved]
     if len(set(special)) < len(special):
@@ -305,9 +469,30 @@ def check_corpus(corpus, batch_size, num_steps, offset):
         )
 
 
-def check_words(words):
+def check_probabilities(p):
+    """Refuse all but probabilities above 0, at least one."""
+    array = np.asarray(p if not isinstance(p, torch.Tensor) or not p.is_meta else [])
+    if array.dtype.kind not in "fiu" or not array.size or not ((array > 0) & (array <= 1)).all():
+        raise ValueError(f"p={reprlib.repr(p)} must be probabilities: numbers above 0, at most 1, at least one of them")
+
+
+def check_portions(batches, num_batches):
+    """Refuse what can't be handed out in portions."""
+    check_loop(batches=batches)
+    check_sizes(num_batches=num_batches)
+
+
+def check_one_hot(ids, vocab_size):
+    """Refuse all but ids (N, T) of a vocabulary."""
+    if not _recording():
+        check_sizes(vocab_size=vocab_size)
+        check_ids(ids, vocab_size)
+
+
+def check_words(text):
     """Refuse a text without words."""
-    if not words:
+    check_text(text=text)
+    if not text.split():
         raise ValueError("the text has no words: give it at least one letter")
 
 
@@ -321,7 +506,8 @@ def check_length(ids, num_steps):
 
 
 def check_vocab(model, vocab):
-    """Raise a ValueError that names the remedy if a model says that it has another number of tokens."""
+    """Refuse what is no language model, and one that says that it has another number of tokens."""
+    check_language_models(model=model)
     size = getattr(model, "vocab_size", len(vocab))
     if size != len(vocab):
         raise ValueError(
@@ -331,7 +517,12 @@ def check_vocab(model, vocab):
 
 def check_prefix(vocab, prefix):
     """Refuse a prefix that isn't one or more tokens of the vocabulary, or that the model learned as ``<unk>``."""
-    if isinstance(prefix, (Set, Mapping, Iterator)) or not hasattr(prefix, "__len__") or isinstance(prefix, bytes):
+    if (
+        isinstance(prefix, (Set, Mapping, Iterator))
+        or not hasattr(prefix, "__len__")
+        or isinstance(prefix, bytes)
+        or not _dimensions(prefix)
+    ):
         raise ValueError(f"prefix={reprlib.repr(prefix)} is a {type(prefix).__name__}: give a text or a list of tokens")
     if len(prefix) == 0:
         raise ValueError("the prefix is empty: give the model at least one token to begin with, such as 'time'")
@@ -353,11 +544,7 @@ def check_num_tokens(num_tokens):
 
 def check_temperature(temperature):
     """Raise a ValueError unless the temperature is a finite number of at least 0."""
-    try:
-        possible = math.isfinite(temperature) and temperature >= 0
-    except TypeError:
-        possible = False
-    if not possible:
+    if not isinstance(temperature, numbers.Real) or not math.isfinite(temperature) or temperature < 0:
         raise ValueError(
             f"temperature={temperature!r} must be a finite number above 0 (below 1 more cautious, above 1 more "
             "daring), or 0 for greedy"
@@ -371,7 +558,9 @@ def check_top_k(top_k, vocab_size):
 
 
 def check_logits(logits):
-    """Raise a ValueError that names the remedy if a logit is NaN or infinite; -inf, which is never drawn, may be."""
+    """Refuse what is no tensor of logits, NaN and infinity; -inf, which is never drawn, may be."""
+    check_shapes("logits (…, V)", logits)
+    check_held(logits=logits)
     if not math.isfinite(logits.max()):  # the maximum of numbers and NaN is NaN
         raise ValueError(
             f"the largest logit is {float(logits.max())}, so there is nothing to draw from: has the training diverged? "
@@ -382,6 +571,235 @@ def check_logits(logits):
 # Networks
 
 
+def check_drawing(vocab_size, num_hiddens, device, input_scale, sigma):
+    """Refuse sizes, a device and deviations that no weights can be drawn with."""
+    check_sizes(vocab_size=vocab_size, num_hiddens=num_hiddens)
+    check_place(device)
+    check_numbers(input_scale=input_scale, sigma=sigma)
+
+
+def check_begin(batch_size, device):
+    """Refuse a number of rows and a device that no state can have."""
+    check_sizes(batch_size=batch_size)
+    if not _recording():
+        check_place(device)
+
+
+_GATE = " (D, H) (H, H) (H)"
+_READ_OUT = " (H, Q) (Q)"
+
+
+def check_rnn(inputs, H, params):
+    """Refuse what the recurrence of chapter 2 can't be run on."""
+    check_shapes(f"inputs (T, N, D), H (N, H), params{_GATE}{_READ_OUT}", inputs, H, params)
+
+
+def check_bptt(inputs, H, params, loss):
+    """Refuse what can't be propagated back through time."""
+    check_rnn(inputs, H, params)
+    check_callable(loss=loss)
+
+
+def check_scratch_lstm(inputs, state, params):
+    """Refuse what the LSTM of chapter 5 can't be run on."""
+    check_shapes(f"inputs (T, N, D), state (N, H) (N, H), params{4 * _GATE}{_READ_OUT}", inputs, state, params)
+
+
+def check_scratch_gru(inputs, H, params):
+    """Refuse what the GRU of chapter 5 can't be run on."""
+    check_shapes(f"inputs (T, N, D), H (N, H), params{3 * _GATE} (H){_READ_OUT}", inputs, H, params)
+
+
+def check_scan(step, inputs):
+    """Refuse what can't be scanned step by step."""
+    check_callable(step=step)
+    check_shapes("inputs (T, …)", inputs)
+
+
+def check_two_ways(step, inputs, states, params):
+    """Refuse what can't be scanned each way."""
+    check_scan(step, inputs)
+    for name, value in {"states": states, "params": params}.items():
+        if not _is_pair(value):
+            raise ValueError(f"{name}={reprlib.repr(value)} must be a pair, one for each direction, forward first")
+
+
+def check_layer_class(layer_class):
+    """Refuse what is no class of recurrent layers."""
+    if not isinstance(layer_class, type) or not issubclass(layer_class, nn.RNNBase):
+        raise ValueError(f"layer_class={reprlib.repr(layer_class)} must be nn.RNN, nn.GRU or nn.LSTM")
+
+
+def check_both(ahead, back):
+    """Refuse all but two language models of one vocabulary."""
+    check_language_models(ahead=ahead, back=back)
+    if not hasattr(ahead, "vocab_size") or not hasattr(back, "vocab_size"):
+        raise ValueError("ahead and back must say their vocab_size")
+    if ahead.vocab_size != back.vocab_size:
+        raise ValueError(
+            f"ahead has {ahead.vocab_size} tokens and back {back.vocab_size}: give both the same vocabulary"
+        )
+
+
+def check_reading(model, batches):
+    """Refuse what is no language model, and what can't be looped over as its minibatches."""
+    check_language_models(model=model)
+    check_measured(model, batches)
+
+
+def check_measured(model, batches):
+    """Refuse what is no network with parameters, and what can't be looped over as its minibatches."""
+    check_networks(model=model)
+    if next(model.parameters(), None) is None:
+        raise ValueError(f"model is a {type(model).__name__} without parameters")
+    check_loop(batches=batches)
+    if isinstance(batches, torch.Tensor) or (isinstance(batches, list) and not all(map(_is_pair, batches))):
+        raise ValueError("batches must be minibatches, pairs X, Y of ids, both (N, T)")
+
+
+def _is_pair(value):
+    """Tell whether a value is a pair."""
+    return isinstance(value, (tuple, list)) and len(value) == 2
+
+
+def check_training(model, optimizer, clip):
+    """Refuse a model without something to learn, an optimizer of another one, and a norm that is no limit."""
+    check_learners(model=model)
+    check_optimizer(optimizer, model)
+    check_positive(clip=clip)
+
+
+def check_clipping(params, theta):
+    """Refuse what are no parameters, and a norm that is no limit."""
+    check_tensors(params=params)
+    check_positive(theta=theta)
+
+
+def check_draw(num_hiddens, generator, **numbers):
+    """Refuse what no matrix can be drawn with."""
+    check_sizes(num_hiddens=num_hiddens)
+    check_numbers(**numbers)
+    check_generator(generator)
+
+
+def check_drawn(generator, **sizes):
+    """Refuse sizes that are none, and what draws no random numbers."""
+    check_sizes(**sizes)
+    check_generator(generator)
+
+
+def check_adding(batch_size, length, generator):
+    """Refuse rows without two halves to put a mark in."""
+    check_drawn(generator, batch_size=batch_size, length=length)
+    if length < 2:
+        raise ValueError(f"length={length} has no two halves: give at least 2")
+
+
+def check_drive(W_hh, drive, h, activation):
+    """Refuse what no Jacobian can be measured of."""
+    check_shapes("W_hh (H, H), drive (T, H), h (H)", W_hh, drive, h)
+    check_callable(activation=activation)
+
+
+def check_run(run, drive):
+    """Refuse what no gradient can be measured of."""
+    check_callable(run=run)
+    check_shapes("drive (T, N, H)", drive)
+
+
+def check_read(read, X):
+    """Refuse what no dependency can be measured of."""
+    check_callable(read=read)
+    check_shapes("X (T, D)", X)
+
+
+def check_truncation(model, X, Y, num_steps):
+    """Refuse what can't be read in windows."""
+    check_sizes(num_steps=num_steps)
+    check_language_models(model=model)
+    check_minibatch((X, Y), model)
+    check_device(X, model)
+    check_device(Y, model)
+    check_targets_left([(X, Y)])
+
+
+def check_saving(forward, params):
+    """Refuse what stores nothing for a backward pass."""
+    check_callable(forward=forward)
+    check_tensors(params=params)
+
+
+def check_ends(**rows):
+    """Refuse all but lists of 0 and 1 of the same length, at least one."""
+    lengths = set()
+    for name, ends in rows.items():
+        check_ordered(**{name: ends})
+        meta = isinstance(ends, torch.Tensor) and ends.is_meta
+        values = [] if meta else ends.tolist() if isinstance(ends, (torch.Tensor, np.ndarray)) else ends
+        if not len(values) or not all(
+            isinstance(value, (numbers.Real, np.bool_)) and value in (0, 1) for value in values
+        ):
+            raise ValueError(f"{name}={reprlib.repr(ends)} must be a list of 0 and 1, 1 where a word ends")
+        lengths.add(len(values))
+    if len(lengths) > 1:
+        raise ValueError(f"{' and '.join(rows)} have {sorted(lengths)} letters: they must be of the same text")
+
+
+def check_spaces(letters, ends):
+    """Refuse a text without one end for each letter."""
+    check_text(letters=letters)
+    check_ends(ends=ends)
+    if len(letters) != len(ends):
+        raise ValueError(f"{len(letters)} letters and {len(ends)} ends: give one for each")
+
+
+def check_splitter(model, ids, ends, num_steps):
+    """Refuse what no model of word ends can be trained on."""
+    check_learners(model=model)
+    if not hasattr(model, "layer") and not hasattr(model, "model"):
+        raise ValueError(f"model is a {type(model).__name__}: it must be a WordSplitter, or one Flipped")
+    check_shapes("whole ids (T)", ids)
+    check_length(ids, num_steps)
+    if not isinstance(ends, torch.Tensor) or ends.shape != ids.shape or ends.device != ids.device or ends.is_complex():
+        raise ValueError(f"ends must be a tensor with 1 or 0 for each of the {len(ids)} ids, beside them")
+
+
+def check_pace(lr, seed, **sizes):
+    """Refuse numbers that no training can have."""
+    check_sizes(**sizes)
+    check_rates(lr=lr)
+    check_seed(seed)
+
+
+def check_lookahead(splitter, ids, future, context):
+    """Refuse what can't be read letter by letter."""
+    check_networks(splitter=splitter)
+    if not hasattr(splitter, "layer") or not hasattr(splitter, "readout"):
+        raise ValueError(f"splitter is a {type(splitter).__name__}: it must be a WordSplitter")
+    check_shapes("whole ids (T)", ids)
+    check_letters(ids[None], splitter.layer)
+    for name, count in {"future": future, "context": context}.items():
+        if not is_whole(count, 0):
+            raise ValueError(f"{name}={reprlib.repr(count)} must be a whole number of letters, from 0 on")
+
+
+def check_recurrent(rnn_layer):
+    """Refuse what is no recurrent layer, of PyTorch or in both directions."""
+    if not isinstance(rnn_layer, nn.Module) or not hasattr(rnn_layer, "bidirectional"):
+        raise ValueError(
+            f"rnn_layer={reprlib.repr(rnn_layer)} must be an nn.RNN, nn.GRU or nn.LSTM, such as nn.GRU(28, 256)"
+        )
+
+
+def check_end_state(rnn_layer, state):
+    """Refuse a state of another form than a layer's."""
+    check_recurrent(rnn_layer)
+    part = state[0] if isinstance(state, tuple) and len(state) == 2 else state
+    check_shapes("state (L, N, H)", part)
+    if len(part) != rnn_layer.num_layers * (2 if rnn_layer.bidirectional else 1):
+        raise ValueError(f"the state {tuple(part.shape)} is not that of {rnn_layer}")
+
+
 def check_inputs(model, ids, state):
     """Refuse ids that are no (N, T) tensor of ids of the model, and a state of another form than it begins with."""
     if _recording():
@@ -389,7 +807,7 @@ def check_inputs(model, ids, state):
     check_ids(ids, model.vocab_size)
     check_device(ids, model)
     if state is not None:
-        check_state(state, model.begin_state(len(ids), device="meta"))
+        check_state(state, model.begin_state(len(ids), device="meta"), ids.device)
 
 
 def check_ids(ids, vocab_size):
@@ -400,7 +818,7 @@ def check_ids(ids, vocab_size):
         raise ValueError(
             f"ids must have shape (N, T), at least (1, 1), not {tuple(ids.shape)}: one row of token ids a sequence"
         )
-    if ids.is_floating_point() or ids.dtype == torch.bool:
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise ValueError(f"ids must be whole numbers (torch.long), not {ids.dtype}: give token ids, not one-hot rows")
     check_range("id", ids, vocab_size)
 
@@ -426,14 +844,14 @@ def check_range(name, ids, vocab_size):
 
 def check_minibatch(minibatch, model):
     """Refuse all but ids X and targets Y, both (N, T), of the model's vocabulary; a target may be -100, ignored."""
-    if not isinstance(minibatch, (tuple, list)) or len(minibatch) != 2:
+    if not _is_pair(minibatch):
         raise ValueError(f"a minibatch must be a pair X, Y of ids, both (N, T), not {reprlib.repr(minibatch)}")
     X, Y = minibatch
     vocab_size = getattr(model, "vocab_size", None)
     if vocab_size is None:
         return
     check_ids(X, vocab_size)
-    if not isinstance(Y, torch.Tensor) or Y.shape != X.shape or Y.is_floating_point() or Y.dtype == torch.bool:
+    if not isinstance(Y, torch.Tensor) or Y.shape != X.shape or not _is_kind(Y, "whole"):
         found = f"{Y.dtype} of shape {tuple(Y.shape)}" if isinstance(Y, torch.Tensor) else f"a {type(Y).__name__}"
         raise ValueError(f"the targets must be whole numbers of the shape of X, {tuple(X.shape)}, not {found}")
     counted = Y[Y.long() != IGNORED] if Y.device.type == "cpu" else Y
@@ -441,8 +859,8 @@ def check_minibatch(minibatch, model):
         check_range("target", counted, vocab_size)
 
 
-def check_state(state, like):
-    """Refuse a state that has not the form of another: tensors, shapes and dtypes."""
+def check_state(state, like, device):
+    """Refuse a state that has not the form of another, tensors, shapes and dtypes, or lies on another device."""
     if isinstance(state, torch.Tensor) and isinstance(like, tuple):
         raise ValueError("the state is one tensor, not two: an LSTM needs (H, C), as begin_state(batch_size) gives")
     if _shapes(state) != _shapes(like):
@@ -451,6 +869,8 @@ def check_state(state, like):
             "call begin_state(batch_size) when the batch size changes"
         )
     for there, wanted in zip(_tensors(state), _tensors(like), strict=True):
+        if there.device != device:
+            raise ValueError(f"the state is on {there.device}, the ids on {device}: move it with .to({str(device)!r})")
         if there.dtype != wanted.dtype and not torch.is_autocast_enabled(there.device.type):
             raise ValueError(
                 f"the state is {there.dtype} but the parameters are {wanted.dtype}: convert it with .to({wanted.dtype})"
@@ -473,6 +893,10 @@ def _tensors(state):
     """Return the list of the tensors in a state: one, or those of a tuple of states, as an LSTM has."""
     if isinstance(state, torch.Tensor):
         return [state]
+    if not isinstance(state, (tuple, list)):
+        raise ValueError(
+            f"the state holds a {type(state).__name__}, which is no tensor: begin with begin_state(batch_size)"
+        )
     return [tensor for part in state for tensor in _tensors(part)]
 
 
@@ -480,18 +904,34 @@ def check_lengths(lengths, N, T):
     """Refuse all but a tensor of N whole numbers from 1 to T."""
     if _recording():
         return
-    if not isinstance(lengths, torch.Tensor) or lengths.shape != (N,) or lengths.is_floating_point():
+    there = lengths if isinstance(lengths, torch.Tensor) else _as_array(lengths)
+    if there is None or tuple(there.shape) != (N,) or not _is_whole_kind(there):
         raise ValueError(
             f"lengths must be a tensor of {N} whole numbers, one for each sequence, not {reprlib.repr(lengths)}"
         )
-    if lengths.device.type != "cpu":
+    if isinstance(there, torch.Tensor) and there.device.type not in ("cpu", "meta"):
         return
-    values = lengths.numpy()
+    if isinstance(there, torch.Tensor) and there.is_meta:
+        raise ValueError("lengths are on the device 'meta', which holds no numbers")
+    values = np.asarray(there)
     wrong = values[(values < 1) | (values > T)]
     if len(wrong):
         raise ValueError(
             f"a length of {wrong[0]} is outside 1 to {T}, the steps of these rows: count the real steps of each"
         )
+
+
+def _as_array(values):
+    """Return values as an array, or None where they make none."""
+    try:
+        return np.asarray(values)
+    except ValueError:  # rows of unlike length
+        return None
+
+
+def _is_whole_kind(values):
+    """Tell whether a tensor or an array holds whole numbers."""
+    return _is_kind(values, "whole") if isinstance(values, torch.Tensor) else values.dtype.kind in "iu"
 
 
 def check_layer(rnn_layer):
@@ -511,8 +951,11 @@ def check_layer(rnn_layer):
         )
 
 
-def check_reader(rnn_layer, embedding):
+def check_reader(rnn_layer, embedding, readout, dropout):
     """Raise a ValueError that names the remedy unless a classifier can read an embedding with this layer."""
+    check_networks(embedding=embedding)
+    check_callable(readout=readout)
+    check_shares(dropout=dropout)
     layer = getattr(rnn_layer, "ahead", rnn_layer)  # one of the two of a BothWays
     check_layer(layer)
     last = embedding[-1] if isinstance(embedding, nn.Sequential) else embedding
@@ -539,10 +982,11 @@ def check_input_size(rnn_layer, vocab_size, embedding):
 
 def check_same_network(scratch, model):
     """Raise a ValueError unless these are a ScratchRNN and a language model on ``nn.RNN`` of the same sizes."""
+    check_networks(source=scratch, target=model)
     five = len(getattr(scratch, "params", ())) == 5
     if not five or not hasattr(model, "rnn"):
         raise ValueError(
-            f"weights are copied between a ScratchRNN and a LanguageModel on nn.RNN, not between a "
+            f"weights (source, target) are copied between a ScratchRNN and a LanguageModel on nn.RNN, not between a "
             f"{type(scratch).__name__} and a {type(model).__name__}"
         )
     rnn = model.rnn
@@ -557,16 +1001,19 @@ def check_same_network(scratch, model):
         raise ValueError(f"vocab_size and num_hiddens are {ours} in the ScratchRNN, but {theirs} in the LanguageModel")
 
 
-def check_gated(layer):
-    """Refuse all but an LSTM or GRU with biases and without a projection."""
+def check_gated(layer, which):
+    """Refuse all but an LSTM or GRU with biases and without a projection, and a level that it hasn't."""
     if not isinstance(layer, (nn.LSTM, nn.GRU)) or not layer.bias or layer.proj_size:
-        raise ValueError(f"{layer}: give an nn.LSTM or nn.GRU with biases, without proj_size")
+        raise ValueError(f"layer={layer}: give an nn.LSTM or nn.GRU with biases, without proj_size")
+    if not isinstance(which, str) or not hasattr(layer, f"weight_hh_{which}"):
+        raise ValueError(f"which={which!r} is no level of {layer}: the first is 'l0', backwards 'l0_reverse'")
 
 
-def check_lstm(lstm):
-    """Refuse what has no forget bias."""
+def check_lstm(lstm, bias):
+    """Refuse what has no forget bias, and a bias that is no number."""
+    check_numbers(bias=bias)
     if not isinstance(lstm, nn.LSTM) or not lstm.bias:
-        raise ValueError(f"{lstm} has no forget bias: give an nn.LSTM with bias=True")
+        raise ValueError(f"lstm={lstm} has no forget bias: give an nn.LSTM with bias=True")
 
 
 def _num_embeddings(model):
@@ -611,6 +1058,58 @@ def check_letters(ids, layer):
 # Reviews and their labels
 
 
+def check_cut_tensor(ids, length):
+    """Refuse what is no tensor of ids (T,), and a length that is none."""
+    check_sizes(length=length)
+    check_shapes("whole ids (t)", ids)
+
+
+def check_cut(ids, length):
+    """Refuse what is no row of ids, and a length that is none."""
+    check_sizes(length=length)
+    if isinstance(ids, np.ndarray) or (
+        not _is_row(ids) and not (isinstance(ids, (list, torch.Tensor)) and _dimensions(ids) == 1 and not len(ids))
+    ):
+        raise ValueError(f"ids={reprlib.repr(ids)} must be one row of ids, as encode gives")
+
+
+def check_steps(model, batches, optimizer, scheduler, clip, loss):
+    """Refuse what no classifier can be trained with."""
+    check_learners(model=model)
+    check_loop(batches=batches)
+    check_reviews(model, batches)
+    check_optimizer(optimizer, model)
+    check_scheduler(scheduler, optimizer)
+    check_callable(loss=loss)
+    check_positive(clip=clip)
+
+
+def check_recipe(vocab_size, num_hiddens, embed_size, drop_words):
+    """Refuse sizes and a share that no classifier can be made with."""
+    check_sizes(vocab_size=vocab_size, num_hiddens=num_hiddens, embed_size=embed_size)
+    check_shares(drop_words=drop_words)
+
+
+def check_word_vectors(embedding, vectors, found):
+    """Refuse vectors that don't fit an embedding."""
+    if not isinstance(embedding, nn.Embedding):
+        raise ValueError(f"embedding={reprlib.repr(embedding)} must be an nn.Embedding")
+    V, D = embedding.weight.shape
+    check_shapes(f"vectors ({V}, {D}), bool found ({V})", vectors, found)
+    check_held(vectors=vectors)
+    if not vectors.isfinite().all():
+        raise ValueError("the vectors hold NaN or infinity")
+
+
+def check_schedule(model, num_steps, lr, embedding_lr):
+    """Refuse what no optimizer and schedule can be made for."""
+    check_networks(model=model)
+    if not isinstance(getattr(model, "embedding", None), nn.Module):
+        raise ValueError(f"model is a {type(model).__name__}: it must have an embedding, as a SentimentClassifier has")
+    check_sizes(num_steps=num_steps)
+    check_rates(lr=lr, embedding_lr=lr if embedding_lr is None else embedding_lr)
+
+
 def check_texts(texts):
     """Refuse one review where many are wanted, and what holds no texts; a generator is read once, so it will do."""
     if isinstance(texts, str):
@@ -647,7 +1146,7 @@ def _is_row(row):
     """Tell whether a row holds ids: one dimension, at least one of them, whole numbers from 0 on."""
     if isinstance(row, torch.Tensor):
         numbers_of = row.dim() == 1 and row.numel() and not row.is_floating_point() and not row.is_complex()
-        return bool(numbers_of) and row.dtype != torch.bool and (row.device.type == "meta" or int(row.min()) >= 0)
+        return bool(numbers_of) and row.dtype != torch.bool and not row.is_meta and int(row.min()) >= 0
     if isinstance(row, (str, Set, Mapping)) or not hasattr(row, "__len__"):
         return False
     try:
@@ -699,6 +1198,13 @@ def check_labelled(logits, labels):
         check_label(label)
 
 
+def check_classifier(model):
+    """Refuse what is no classifier of reviews."""
+    check_networks(model=model)
+    if next(model.parameters(), None) is None or not callable(getattr(model, "readout", None)):
+        raise ValueError(f"model is a {type(model).__name__}: it must be a classifier of reviews with parameters")
+
+
 def check_known_ids(model, rows):
     """Refuse rows with an id that the embedding of a model has no vector for."""
     size = _num_embeddings(model)
@@ -716,6 +1222,8 @@ def check_known_ids(model, rows):
 def check_blocks(reviews, num_valid):
     """Refuse to hold out no review of a class, or all of them, and what has no labels."""
     check_ordered(reviews=reviews)
+    if not all(hasattr(review, "label") for review in reviews):
+        raise ValueError(f"reviews={reprlib.repr(reviews)} must be reviews with a label, as data.load_imdb gives")
     for review in reviews:
         check_label(getattr(review, "label", None))
     for label in (0, 1):
@@ -727,15 +1235,17 @@ def check_blocks(reviews, num_valid):
 # What a training is given: all of it is looked at before the first step
 
 
-def check_model(model):
+def check_learners(**models):
     """Refuse what is no network with something to learn."""
-    if not isinstance(model, nn.Module) or not any(p.requires_grad for p in model.parameters()):
-        raise ValueError(f"model={reprlib.repr(model)} must be an nn.Module with parameters that learn")
+    check_networks(**models)
+    for name, model in models.items():
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ValueError(f"{name} is a {type(model).__name__} without parameters that learn")
 
 
 def check_batches(batches):
     """Refuse what isn't one or more minibatches of which it is known how many they are."""
-    if not hasattr(batches, "__len__") or not hasattr(batches, "__iter__") or isinstance(batches, (str, Mapping)):
+    if not hasattr(batches, "__len__") or not _dimensions(batches) or isinstance(batches, (str, bytes, Mapping, Set)):
         raise ValueError(
             f"batches: a {type(batches).__name__} doesn't know how many minibatches it has: give a list or "
             "sentiment.Buckets(...)"
@@ -830,6 +1340,13 @@ def check_rate(lr, optimizer):
         raise ValueError(f"lr={lr!r} would be ignored: give the learning rate to your optimizer")
 
 
+def check_epochs(**histories):
+    """Refuse what holds no epochs of a training."""
+    for name, history in histories.items():
+        if not isinstance(history, list) or not hasattr(history, "column"):
+            raise ValueError(f"{name}={reprlib.repr(history)} must be the History or Progress that a training returned")
+
+
 def check_history(history, kind):
     """Refuse to go on with what is no history of this kind of training."""
     if history is not None and not isinstance(history, kind):
@@ -848,18 +1365,20 @@ def check_resumable(history, optimizer):
         )
 
 
-def check_landmarks(landmarks):
-    """Refuse landmarks that are no perplexities by name."""
-    known = landmarks is None or isinstance(landmarks, Mapping)
-    if not known or not all(is_positive(value) for value in (landmarks or {}).values()):
-        raise ValueError(
-            f"landmarks={reprlib.repr(landmarks)} must be a dict of perplexities, such as {{'unigram': 17.1}}"
-        )
+def check_perplexities(**tables):
+    """Refuse what are no perplexities by name; None is none at all."""
+    for name, table in tables.items():
+        known = table is None or isinstance(table, Mapping)
+        if not known or not all(is_positive(value) for value in (table or {}).values()):
+            raise ValueError(
+                f"{name}={reprlib.repr(table)} must be a dict of perplexities, such as {{'unigram': 17.1}}"
+            )
 
 
 def check_shown(sample, report):
     """Refuse what can't be called for a text to show, or to report to."""
-    check_callable(sample=sample, report=report)
+    given = {"sample": sample, "report": report}
+    check_callable(**{name: function for name, function in given.items() if function is not None})
 
 
 def check_valid(model, valid):
@@ -868,10 +1387,23 @@ def check_valid(model, valid):
         return
     if not isinstance(valid, (tuple, list)) or len(valid) != 2:
         raise ValueError(f"valid={reprlib.repr(valid)} must be a pair (rows, labels) of held-out reviews")
-    rows, labels = valid
+    try:
+        check_held_out(model, *valid)
+    except ValueError as error:
+        raise ValueError(f"valid: {error}") from None
+
+
+def check_scored(model, rows):
+    """Refuse what is no classifier of reviews, and rows that it can't read."""
+    check_classifier(model)
+    check_known_ids(model, rows)
+
+
+def check_held_out(model, rows, labels):
+    """Refuse rows and labels that a classifier can't be measured on."""
     check_rows(rows)
     check_labels(labels, len(rows))
-    check_known_ids(model, rows)
+    check_scored(model, rows)
 
 
 def check_reviews(model, batches):
@@ -882,6 +1414,8 @@ def check_reviews(model, batches):
     elif isinstance(batches, (list, tuple)):
         for batch in batches:
             check_reviews_of(model, batch)
+    else:
+        check_held(batches=batches)
 
 
 def check_reviews_of(model, batch):
@@ -928,58 +1462,318 @@ def check_positions(counts):
 # Series of numbers (chapter 8)
 
 
-def check_horizons(horizons):
-    """Refuse horizons that are not whole numbers of at least 1."""
-    if isinstance(horizons, int) or not len(horizons) or not all(is_whole(h, 1) for h in horizons):
+def check_horizons(horizons, series):
+    """Refuse horizons that are not whole numbers of at least 1, and a series that is no tensor with them."""
+    listed = isinstance(horizons, (tuple, list, range, np.ndarray, torch.Tensor)) and _dimensions(horizons) == 1
+    if not listed or not len(horizons) or not all(is_whole(h, 1) for h in horizons):
         raise ValueError(f"horizons={horizons!r} must be a list of whole numbers of at least 1, such as [1, 6, 24]")
+    check_shapes("series (T, …)", series)
+    check_held(series=series)
 
 
-def check_part(start, stop, length):
-    """Refuse a part that holds no hour or leaves the series."""
-    if not 0 <= start < stop <= length:
-        raise ValueError(f"the part from {start} to {stop} is empty or outside the {length} hours of the series")
+def check_part(truth, horizons, start, stop):
+    """Refuse a part that holds no hour or leaves the series, and a truth that hasn't these horizons."""
+    check_shapes("truth (T, S, K)", truth)
+    check_held(truth=truth)
+    check_horizons(horizons, truth)
+    if truth.dim() != 3 or truth.shape[2] != len(horizons):
+        raise ValueError(
+            f"truth must be of shape (T, S, {len(horizons)}), a column for each horizon, not {_found(truth)}"
+        )
+    if not is_whole(start, 0) or not is_whole(stop, 1) or not start < stop <= len(truth):
+        raise ValueError(
+            f"the part from start={start!r} to stop={stop!r} is empty or outside the {len(truth)} hours of the series"
+        )
 
 
-def check_alike(forecast, truth):
-    """Refuse a forecast and a truth of different shapes, since broadcasting would compare all pairs."""
-    if forecast.shape != truth.shape:
-        raise ValueError(f"forecast {tuple(forecast.shape)} and truth {tuple(truth.shape)} must have the same shape")
+def check_alike(**tensors):
+    """Refuse tensors of different shapes, since broadcasting would compare all pairs."""
+    names = list(tensors)
+    for name, tensor in tensors.items():
+        check_shapes(f"{name} (…)", tensor)
+        if tensor.shape != tensors[names[0]].shape:
+            shapes = " and ".join(f"{other} {tuple(tensors[other].shape)}" for other in (names[0], name))
+            raise ValueError(f"{shapes} must have the same shape")
+    check_shapes(", ".join(f"{name} (…)" for name in names), *tensors.values())
 
 
-def check_window(num_lags, length):
+def check_window(inputs, num_lags):
     """Refuse windows longer than the series."""
-    if num_lags > length:
-        raise ValueError(f"num_lags={num_lags} is more than the {length} rows of the series")
+    check_sizes(num_lags=num_lags)
+    check_shapes("inputs (T, D)", inputs)
+    if num_lags > len(inputs):
+        raise ValueError(f"num_lags={num_lags} is more than the {len(inputs)} rows of the series")
 
 
-def check_pieces(num_pieces, length):
+def check_pieces(series, num_pieces):
     """Refuse more pieces than the series has rows."""
-    if num_pieces > length:
-        raise ValueError(f"num_pieces={num_pieces} is more than the {length} rows of the series")
+    check_sizes(num_pieces=num_pieces)
+    if not isinstance(series, torch.Tensor) or series.dim() < 2 or not series.numel():
+        raise ValueError(f"series must be a tensor (T, S, …), not {_found(series)}")
+    if num_pieces > len(series):
+        raise ValueError(f"num_pieces={num_pieces} is more than the {len(series)} rows of the series")
+
+
+def check_ridge(inputs, targets, num_lags, alpha):
+    """Refuse what no ridge regression can learn from."""
+    check_window(inputs, num_lags)
+    check_shapes("inputs (T, D), targets (T, S, K)", inputs, targets)
+    check_numbers(alpha=alpha)
+    if inputs.is_meta or not inputs.isfinite().all():
+        raise ValueError("inputs hold NaN, infinity or nothing: fill what is missing first")
+    if alpha <= 0 or not (~targets[num_lags - 1 :].flatten(1).isnan().any(dim=1)).any():
+        raise ValueError(f"alpha={alpha} must be above 0, and one row of targets known")
+
+
+def check_zone(zone):
+    """Refuse what is no time zone; None is none given."""
+    if zone is None:
+        return
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (TypeError, ValueError, OSError, AttributeError, zoneinfo.ZoneInfoNotFoundError):
+        raise ValueError(f"zone={reprlib.repr(zone)} is no time zone: give one such as 'Europe/Berlin'") from None
+
+
+def check_every(every):
+    """Refuse what is no distance in time as pandas writes it."""
+    import pandas as pd  # here, since no chapter before the eighth needs it
+
+    try:
+        pd.tseries.frequencies.to_offset(every)
+    except ValueError:
+        raise ValueError(f"every={every!r} is no distance in time: give 'h', '15min' or 'D'") from None
+
+
+def check_hours(rows):
+    """Refuse what is no table of a station's hours."""
+    wanted = ("time_hour", "temp", "dewp", "wind_dir", "wind_speed", "pressure")
+    missing = [name for name in wanted if name not in getattr(rows, "columns", ())]
+    if missing or not len(rows):
+        raise ValueError(f"rows={type(rows).__name__} must be a table of load_weather(): it lacks {missing or 'rows'}")
+
+
+def check_times(times):
+    """Refuse what is no index of times."""
+    if not hasattr(times, "hour") or not hasattr(times, "__len__") or not len(times):
+        raise ValueError(f"times={reprlib.repr(times)} must be an index of times, such as table.index")
+
+
+def check_forecaster(rnn_layer, shape, drop_in, drop_out):
+    """Refuse a layer, a shape of a forecast and dropouts that make no forecaster."""
+    check_layer(rnn_layer)
+    check_shares(drop_in=drop_in, drop_out=drop_out)
+    check_ordered(shape=shape)
+    if not len(shape) or not all(is_whole(size, 1) for size in shape):
+        raise ValueError(f"shape={shape!r} must be a list of whole numbers of at least 1, such as [len(horizons)]")
+
+
+def check_series(rnn_layer, inputs, state):
+    """Refuse inputs that a forecaster can't read, and a state of another form."""
+    if _recording():
+        return
+    check_shapes(f"inputs (T, N, {rnn_layer.input_size}), weight (G, H)", inputs, rnn_layer.weight_hh_l0)
+    if state is not None:
+        rows = rnn_layer.num_layers * (2 if rnn_layer.bidirectional else 1)
+        H = inputs.new_zeros(rows, inputs.shape[1], rnn_layer.hidden_size)
+        check_state(state, (H, H) if isinstance(rnn_layer, nn.LSTM) else H, inputs.device)
+
+
+def check_forecasting(model):
+    """Refuse what is no forecaster."""
+    check_networks(model=model)
+    if not isinstance(getattr(model, "linear", None), nn.Linear) or not hasattr(model, "rnn"):
+        raise ValueError(f"model is a {type(model).__name__}: it must be a Forecaster")
+
+
+def check_run_inputs(model, inputs):
+    """Refuse what is no forecaster, and what it can't be run on."""
+    check_forecasting(model)
+    check_shapes("inputs (T, S, D)", inputs)
+    check_held(inputs=inputs)
+
+
+def check_forecasts(model, inputs, targets, loss):
+    """Refuse what no forecaster can be trained on."""
+    check_learners(model=model)
+    check_forecasting(model)
+    check_shapes("inputs (T, S, D), targets (T, S, K)", inputs, targets)
+    check_callable(loss=loss)
+
+
+def check_pinball(forecasts, truth, quantiles):
+    """Refuse quantiles outside 0 to 1, and forecasts that haven't one number for each."""
+    check_shapes("forecasts (…, Q), truth (…), quantiles (Q)", forecasts, truth, quantiles)
+    if not quantiles.is_meta and not ((quantiles > 0) & (quantiles < 1)).all():
+        raise ValueError(f"quantiles={quantiles.tolist()} must lie between 0 and 1")
+
+
+def check_adapting(low, horizon, aim, gamma):
+    """Refuse intervals that are no (T, S), and numbers to adapt them with that are none."""
+    check_shapes("low (T, S)", low)
+    check_sizes(horizon=horizon)
+    check_shares(aim=aim)
+    check_numbers(gamma=gamma)
+
+
+def check_stream(model, mean, std):
+    """Refuse a model, mean and deviation that no stream can be made of."""
+    check_forecasting(model)
+    check_shapes("mean (D), std (D)", mean, std)
+
+
+def check_surprises(surprises, slack):
+    """Refuse what no running sums can be taken of."""
+    check_shapes("surprises (T, …)", surprises)
+    check_numbers(slack=slack)
+
+
+def check_free_run(model, series, length):
+    """Refuse what can't go on by itself."""
+    check_forecasting(model)
+    check_held(series=series)
+    weight = model.linear.weight
+    check_shapes("weight (K, H), series (T, N)", weight, series.to(weight.device) if hasattr(series, "to") else series)
+    check_sizes(length=length)
 
 
 # Pairs of sequences (chapter 9)
 
 
-def check_in_vocab(tokens, vocab):
+def check_in_vocab(name, tokens, vocab):
     """Raise a ValueError that names the first token without an id of its own."""
+    if not isinstance(tokens, str):
+        check_ordered(**{name: tokens})
+    if not hasattr(vocab, "tokens"):
+        raise ValueError(f"{name}_vocab={reprlib.repr(vocab)} must be a text.Vocab")
     for token in tokens:
-        if token not in vocab:
+        if not isinstance(token, Hashable) or token not in vocab:
             few = ", ".join(map(repr, vocab.tokens[4:9]))
-            raise ValueError(f"{token!r} is not in this vocabulary of {few} …: is it in another case or alphabet?")
+            raise ValueError(
+                f"{token!r} is not in this vocabulary of {few} … (in the {name}): is it in another case or alphabet?"
+            )
 
 
-def check_one_row(source):
-    """Raise a ValueError unless a source is one row of ids, (1, S)."""
-    if source.dim() != 2 or len(source) != 1:
-        shape = tuple(source.shape)
-        raise ValueError(f"the source has shape {shape}: a beam is for one row (1, S), such as row[None]")
+def check_coded(source, source_vocab, target, target_vocab):
+    """Refuse a source or a target with a token that its vocabulary lacks."""
+    check_in_vocab("source", source, source_vocab)
+    check_in_vocab("target", target, target_vocab)
+    if not len(source):
+        raise ValueError("the source is empty: give at least one token")
 
 
-def check_enough(words, num_held_out):
+def check_coder(vocab_size, embed_size, num_hiddens, dropout):
+    """Refuse sizes that no encoder can have."""
+    check_sizes(vocab_size=vocab_size, embed_size=embed_size, num_hiddens=num_hiddens)
+    check_shares(dropout=dropout)
+
+
+def check_dictionary(dictionary):
+    """Refuse what doesn't give each word the ways in which it is spoken."""
+    if not isinstance(dictionary, Mapping):
+        raise ValueError(
+            f"dictionary={reprlib.repr(dictionary)} must be a dict from words to ways, as load_cmudict gives"
+        )
+    for word, ways in dictionary.items():
+        if not isinstance(word, str) or not isinstance(ways, (tuple, list)):
+            raise ValueError(
+                f"dictionary: {word!r} must be a text, and {reprlib.repr(ways)} a list of ways to speak it"
+            )
+
+
+def check_split(words, num_valid, num_test, block, seed):
     """Raise a ValueError unless some words remain to learn from."""
-    if len(words) <= num_held_out:
-        raise ValueError(f"{len(words)} words are too few to hold out {num_held_out} of them: hold out fewer")
+    if not isinstance(words, Mapping):
+        check_ordered(words=words)
+    check_sizes(num_valid=num_valid, num_test=num_test, block=block)
+    check_seed(seed)
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError("words must be texts")
+    if len(words) <= num_valid + num_test:
+        raise ValueError(
+            f"{len(words)} words are too few to hold out {num_valid + num_test} of them (num_valid={num_valid}, "
+            f"num_test={num_test}): hold out fewer"
+        )
+
+
+def check_strings(num_strings, shortest, longest, generator):
+    """Refuse lengths and numbers of which no random strings can be drawn."""
+    check_sizes(num_strings=num_strings, shortest=shortest, longest=longest)
+    check_generator(generator)
+    if shortest > longest:
+        raise ValueError(f"shortest={shortest} is above longest={longest}")
+
+
+def check_pairs(pairs, batch_size, epochs, seed):
+    """Refuse what are no pairs of ids, and sizes that are none."""
+    check_sizes(batch_size=batch_size, epochs=epochs)
+    check_seed(seed)
+    check_rows_of(pairs)
+
+
+def check_rows_of(pairs):
+    """Refuse all but one or more pairs of a source and a target, rows of ids."""
+    check_ordered(pairs=pairs)
+    rows = [getattr(pair, name, None) for pair in pairs for name in ("source", "target")]
+    if not rows or not all(_is_row(row) for row in rows):
+        raise ValueError("pairs must be one or more pairs of rows of ids, as make_pair makes them")
+
+
+def check_translator(model):
+    """Refuse what is no encoder and decoder."""
+    check_networks(model=model)
+    if not hasattr(model, "encoder") or not hasattr(model, "decoder"):
+        raise ValueError(f"model is a {type(model).__name__}: it must be an EncoderDecoder")
+
+
+def check_translation(model, batches, lr, loss):
+    """Refuse what no encoder and decoder can be trained on."""
+    check_learners(model=model)
+    check_translator(model)
+    check_batches(batches)
+    check_rates(lr=lr)
+    check_callable(loss=loss)
+    for batch in batches:
+        if not _is_pair(batch):
+            raise ValueError(f"batches must be pairs (source, target) of ids, both (N, …), not {reprlib.repr(batch)}")
+        check_shapes("whole source (N, S), whole target (N, T)", *batch)
+
+
+def check_source(model, source, max_steps):
+    """Refuse a model that can't write, and what it can't read: all but ids (N, S) on its device."""
+    check_translator(model)
+    check_sizes(max_steps=max_steps)
+    check_shapes("whole source (N, S)", source)
+    check_embedded_ids(model, source)
+
+
+def check_beam(model, source, width, max_steps):
+    """Raise a ValueError unless a source is one row of ids, (1, S)."""
+    check_source(model, source, max_steps)
+    check_sizes(width=width)
+    if len(source) != 1:
+        raise ValueError(f"the source has shape {tuple(source.shape)}: a beam is for one row (1, S), such as row[None]")
+
+
+def check_judged(model, pairs, max_steps):
+    """Refuse a model that can't write, and what are no pairs."""
+    check_sizes(max_steps=max_steps)
+    check_rows_of(pairs)
+    check_translator(model)
+
+
+def check_guesses(guesses, answers):
+    """Refuse guesses without the same number of lists of right answers."""
+    check_ordered(guesses=guesses, answers=answers)
+    if len(guesses) != len(answers) or not len(guesses):
+        raise ValueError(
+            f"{len(guesses)} guesses and {len(answers)} lists of answers: give one list for each, at least one"
+        )
+    for guess, right in zip(guesses, answers, strict=True):
+        if not hasattr(guess, "__len__"):
+            raise ValueError(f"guesses: {guess!r} must be a text or a list of tokens")
+        if isinstance(right, str) or not hasattr(right, "__len__") or not len(right) or not all(map(len, right)):
+            raise ValueError(f"answers: {right!r} must be a list of one or more right answers, none of them empty")
 
 
 # What leaves the notebook: steps, whole numbers for weights, files, and sessions that wait (chapter 10)
@@ -1000,6 +1794,13 @@ def check_ship():
         raise ImportError(f"PyTorch {torch.__version__} can't write these ONNX files: it takes 2.8 or newer")
 
 
+def check_rounding(model, bits, scales):
+    """Refuse what is no model, bits that its weights can't have, and what gives no scales."""
+    check_networks(model=model)
+    check_callable(scales=scales)
+    check_bits(bits)
+
+
 def check_bits(bits):
     """Refuse what an int8 can't hold, and one bit, which leaves nothing but a zero."""
     if not is_whole(bits, 2) or bits > 8:
@@ -1010,9 +1811,10 @@ def check_matrix(W):
     """Refuse all but a matrix of finite real numbers."""
     if not isinstance(W, torch.Tensor) or W.dim() != 2 or not W.is_floating_point() or not W.numel():
         found = f"{W.dtype} of shape {tuple(W.shape)}" if isinstance(W, torch.Tensor) else f"a {type(W).__name__}"
-        raise ValueError(f"weights to quantise must be a matrix of real numbers, (R, C), not {found}")
+        raise ValueError(f"W, weights to quantise, must be a matrix of real numbers, (R, C), not {found}")
+    check_held(W=W)
     if not torch.isfinite(W).all():
-        raise ValueError("the weights hold nan or inf, which no whole number stands for: did the training diverge?")
+        raise ValueError("W: the weights hold nan or inf, which no whole number stands for: did the training diverge?")
 
 
 def check_shippable(model):
@@ -1020,32 +1822,119 @@ def check_shippable(model):
     layer, readout = getattr(model, "rnn", None), getattr(model, "linear", None)
     if not isinstance(layer, nn.RNNBase) or not isinstance(readout, nn.Linear):
         raise ValueError(
-            f"a {type(model).__name__} can't be shipped: it needs a layer of torch.nn as .rnn and an nn.Linear as "
-            ".linear"
+            f"model: a {type(model).__name__} can't be shipped: it needs a layer of torch.nn as .rnn and an "
+            "nn.Linear as .linear"
         )
+    check_held(**{f"model ({name})": parameter for name, parameter in model.named_parameters()})
     if layer.bidirectional:
         raise ValueError("a layer of both directions has no step: it would have to read the end of the text first")
     if not layer.bias or layer.proj_size or getattr(layer, "nonlinearity", "tanh") != "tanh":
         raise ValueError(f"{layer}: give one with biases, without proj_size, with tanh")
 
 
+def check_tokens(tokens):
+    """Refuse tokens that a file can't hold: all but texts and whole numbers."""
+    check_ordered(tokens=tokens)
+    for token in tokens:
+        if not isinstance(token, str) and not is_whole(token, -math.inf):
+            raise ValueError(f"tokens: {token!r} must be a text")
+
+
+def check_page(path, title):
+    """Refuse what is no path of a page, and no title."""
+    check_path(path=path)
+    check_text(title=title)
+
+
+def check_weights(weights):
+    """Refuse what are no weights of a recurrent network by name."""
+    needed = (
+        "rnn.weight_ih_l0",
+        "rnn.weight_hh_l0",
+        "rnn.bias_ih_l0",
+        "rnn.bias_hh_l0",
+        "linear.weight",
+        "linear.bias",
+    )
+    missing = [name for name in needed if name not in weights] if isinstance(weights, Mapping) else needed
+    if missing:
+        raise ValueError(
+            f"weights={type(weights).__name__} lack {missing[0]!r}: give those of named_weights or load_quantised"
+        )
+
+
+def check_scores(scores, temperature):
+    """Refuse what no distribution can be made of."""
+    array = None if isinstance(scores, torch.Tensor) and scores.is_meta else _as_array(scores)
+    if (
+        array is None
+        or array.dtype.kind not in "fiu"
+        or array.ndim != 1
+        or len(array) < 2
+        or not np.isfinite(array).all()
+    ):
+        raise ValueError(f"scores={reprlib.repr(scores)} must be finite numbers (V,), one for each token, at least 2")
+    check_rates(temperature=temperature)
+
+
+def check_begins(step):
+    """Refuse what takes no step from a state that it begins."""
+    if not callable(step) or not hasattr(step, "begin_state"):
+        raise ValueError(f"step={reprlib.repr(step)} must be a NumpyStep")
+
+
+def check_pool(step, state):
+    """Refuse what takes no step, and what are no states of all rows."""
+    check_callable(step=step)
+    if not isinstance(state, (tuple, list)) or not state or any(getattr(part, "ndim", 0) != 3 for part in state):
+        raise ValueError(
+            f"state={reprlib.repr(state)} must be a list of arrays (L, rows, H), as step.begin_state gives"
+        )
+
+
+def check_next(model, ids):
+    """Refuse ids (N,) that a decoder can't read next."""
+    check_shapes("whole ids (N)", ids)
+    check_embedded_ids(model, ids[None])
+    batch_size, context = model.cache.shape[2], model.cache.shape[4]
+    if len(ids) != batch_size or model.num_read >= context:
+        raise ValueError(
+            f"{len(ids)} ids after {model.num_read}: this decoder reads batch_size={batch_size}, {context} times"
+        )
+
+
 def check_shipped(path):
     """Refuse a file that :func:`rnnlib.shipping.save_quantised` has not written, or that is damaged."""
+    check_path(path=path)
     from safetensors import SafetensorError, safe_open  # here, since chapter 1 needs none
 
     try:
         with safe_open(path, framework="numpy") as file:
             right = "tokens" in (file.metadata() or {}) and "rnn.weight_hh_l0.scale" in file.keys()  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} can't be read ({error}): write it anew with save_quantised") from None
+        raise ValueError(f"the source {path} can't be read ({error}): write it anew with save_quantised") from None
     if not right:
         raise ValueError(f"{path} holds no quantised network: write one with save_quantised(path, model, tokens)")
+
+
+def check_numpy_inputs(step, inputs, state):
+    """Refuse all but arrays of ids (N,) or vectors (N, D), and the parts of a state for them."""
+    if not isinstance(inputs, np.ndarray) or inputs.ndim not in (1, 2):
+        raise ValueError(f"x must be an array of ids (N,) or vectors (N, D), not {_found(inputs)}")
+    check_token_ids(inputs, len(step.rows))
+    if inputs.ndim == 2 and inputs.shape[1] != len(step.levels[0][0]):
+        raise ValueError(f"x has vectors of {inputs.shape[1]} numbers, the network reads {len(step.levels[0][0])}")
+    wanted = [part.shape for part in step.begin_state(len(inputs))]
+    if [getattr(part, "shape", None) for part in state] != wanted or not all(
+        isinstance(part, np.ndarray) for part in state
+    ):
+        raise ValueError(f"the parts of the state must be arrays of shape {wanted}, as begin_state(batch_size) gives")
 
 
 def check_token_ids(inputs, vocab_size):
     """Refuse ids outside 0 to V - 1: NumPy would take -1 for the last row. Vectors (N, D) pass."""
     if inputs.ndim == 1 and not (np.issubdtype(inputs.dtype, np.integer) and len(inputs)):
-        raise ValueError(f"ids must be whole numbers, at least one, not {inputs.dtype} of shape {inputs.shape}")
+        raise ValueError(f"x: ids must be whole numbers, at least one, not {inputs.dtype} of shape {inputs.shape}")
     if inputs.ndim == 1 and (inputs.min() < 0 or inputs.max() >= vocab_size):
         wrong = inputs[(inputs < 0) | (inputs >= vocab_size)][0]
         raise ValueError(f"id {wrong} is outside 0 to {vocab_size - 1}: was it coded with another vocabulary?")
@@ -1059,8 +1948,8 @@ def check_room(free):
 
 def check_free(row, free):
     """Refuse to give a row back twice: two sessions would get it."""
-    if row in free:
-        raise ValueError(f"row {row} was given back already: close a session once")
+    if not isinstance(row, int) or row in free:
+        raise ValueError(f"row {row!r} was given back already, or is none: close a session once")
 
 
 def check_idle(row, waiting):
@@ -1072,27 +1961,193 @@ def check_idle(row, waiting):
 # Recipes (chapter 11)
 
 
-def check_share(p):
-    """Raise a ValueError unless p is a probability below 1."""
-    if not 0 <= p < 1:
-        raise ValueError(f"p={p!r} must be a share to drop: at least 0, below 1")
-
-
 def check_start(start, goal):
     """Raise a ValueError unless rows begin no longer than they shall become."""
+    check_sizes(start=start, goal=goal)
     if start > goal:
         raise ValueError(f"start={start} is above the goal, {goal}: rows only grow")
+
+
+def check_answering(model, input_size):
+    """Refuse what can't learn to answer once for vectors of this size, as a ManyToOne does."""
+    check_learners(model=model)
+    layer = getattr(model, "rnn", None)
+    if not isinstance(layer, nn.RNNBase) or layer.input_size != input_size:
+        raise ValueError(
+            f"model is a {type(model).__name__}: it must read {input_size} number a step and answer, such as "
+            f"ManyToOne(nn.LSTM({input_size}, 32), 2)"
+        )
+
+
+def check_growth(length, right, goal):
+    """Refuse lengths that are none, and a share that is no number."""
+    check_sizes(length=length, goal=goal)
+    check_numbers(right=right)
+
+
+def check_growing(grow, start):
+    """Refuse a length that is none, and what tells no next one."""
+    check_callable(grow=grow)
+    check_sizes(start=start)
+
+
+def check_actions(sign, action):
+    """Refuse all but one action for each maze, 0, 1 or 2."""
+    check_shapes("whole sign (N), whole action (N)", sign, action)
+    check_range("action", action, 3)
+
+
+def check_seen(num_hiddens, seen, state):
+    """Refuse what a policy can't see, and a state that is not its own."""
+    check_shapes(f"seen (N, 4), state (N, {num_hiddens})", seen, state)
+
+
+def check_play(policy, maze, max_steps, generator):
+    """Refuse what can't act, or what can't be acted in."""
+    check_language_models(policy=policy)
+    if not hasattr(maze, "observe"):
+        raise ValueError(f"maze={reprlib.repr(maze)} must be a TMaze")
+    check_drawn(generator, max_steps=max_steps)
+
+
+def check_rewards(rewards, gamma):
+    """Refuse what can't be discounted."""
+    check_shapes("rewards (T, N)", rewards)
+    check_numbers(gamma=gamma)
+
+
+def check_episode(log_p, entropy, value, rewards, alive):
+    """Refuse an episode of unlike shapes."""
+    form = "log_p (T, N), entropy (T, N), value (T, N), rewards (T, N), bool alive (T, N)"
+    check_shapes(form, log_p, entropy, value, rewards, alive)
+
+
+def check_wave(model, wave, num_read, share_true, generator):
+    """Refuse what no wave can be forecast with."""
+    check_shapes("wave (T, N, 1), weight (Q, H)", wave, model.read_out.weight)
+    if not is_whole(num_read, 0):
+        raise ValueError(f"num_read={reprlib.repr(num_read)} must be a whole number from 0 on")
+    check_numbers(share_true=share_true)
+    check_generator(generator)
+
+
+def check_together(**tensors):
+    """Refuse all but tensors of real numbers on one device, the same in shape or repeated along a missing axis."""
+    for name, tensor in tensors.items():
+        check_shapes(f"{name} (…)", tensor)
+    try:
+        torch.broadcast_shapes(*(tensor.shape for tensor in tensors.values()))
+        fit = len({tensor.device for tensor in tensors.values()}) == 1
+    except RuntimeError:
+        fit = False
+    if not fit:
+        found = ", ".join(f"{name} {tuple(tensor.shape)} on {tensor.device}" for name, tensor in tensors.items())
+        raise ValueError(f"{found} don't fit together")
+
+
+def check_recurrence(a, b, h):
+    """Refuse what h = a h + b can't be run on; sizes may be 1 where others are not."""
+    check_shapes("a (T, …)", a)
+    check_shapes("b (T, …)", b)
+    check_shapes("h (…)", h)
+    try:
+        fits = len(torch.broadcast_shapes(a.shape[1:], b.shape[1:], h.shape)) == b.dim() - 1 and len(a) == len(b)
+    except RuntimeError:
+        fits = False
+    if not fits or len({a.device, b.device, h.device}) > 1:
+        shapes = ", ".join(
+            f"{name} {tuple(part.shape)} on {part.device}" for name, part in zip("abh", (a, b, h), strict=True)
+        )
+        raise ValueError(f"{shapes} don't fit: a and b need the same steps, and h is one step of them, beside them")
+
+
+def check_wkv(k, v, decay, bonus):
+    """Refuse keys and values of which no average can be taken."""
+    check_shapes("k (T, N, D), v (T, N, D), decay (D), bonus (D)", k, v, decay, bonus)
+
+
+def check_heads(num_heads, **widths):
+    """Refuse widths that can't be cut into heads."""
+    check_sizes(num_heads=num_heads, **widths)
+    for name, width in widths.items():
+        if width % num_heads:
+            raise ValueError(f"{name}={width} can't be cut into num_heads={num_heads}")
+
+
+def check_mixers(num_units, *parts):
+    """Refuse parts that have no state to begin with."""
+    check_sizes(num_units=num_units)
+    for part in parts:
+        if not isinstance(part, nn.Module) or not hasattr(part, "begin_state"):
+            raise ValueError(f"parts (mixer): {reprlib.repr(part)} must be a module with begin_state, such as MinGRU")
+
+
+def check_mixed_inputs(model, ids, state):
+    """Refuse ids that are no (N, T) tensor of ids of a model, and a state that hasn't one for each part."""
+    if _recording():
+        return
+    check_ids(ids, model.vocab_size)
+    check_device(ids, model)
+    if state is None:
+        return
+    right = isinstance(state, (tuple, list)) and len(state) == len(model.parts)
+    if not right or any(part.device != ids.device for part in _tensors(state)):
+        raise ValueError(f"the state must be a tuple of {len(model.parts)} states: begin with begin_state(batch_size)")
+
+
+def check_selective(x, step, A, B, C, h):
+    """Refuse what no selective state space can be run on."""
+    check_shapes("x (T, N, D), step (T, N, D), A (D, S), B (T, N, S), C (T, N, S)", x, step, A, B, C)
+    check_shapes(f"h ({x.shape[1]}, {x.shape[2]}, {A.shape[1]})", h)
+    check_together(x=x[0, :, :, None], h=h)
+
+
+def check_matrix_memory(q, k, v, keep, write, state):
+    """Refuse what no memory that is a matrix can be run on."""
+    form = "q (T, N, D), k (T, N, D), v (T, N, D), keep (T, N, 1), write (T, N, 1), state (N, D, D) (N, D)"
+    check_shapes(form, q, k, v, keep, write, state)
 
 
 def check_recurrent_weights(rnn_layer):
     """Raise a ValueError unless a layer has recurrent weights, not dropped yet."""
     if not isinstance(rnn_layer, nn.RNNBase):
-        raise ValueError(f"{rnn_layer} has no W_hh: give an nn.RNN, nn.GRU or nn.LSTM")
+        raise ValueError(f"rnn_layer={reprlib.repr(rnn_layer)} has no W_hh: give an nn.RNN, nn.GRU or nn.LSTM")
     if parametrize.is_parametrized(rnn_layer):
         raise ValueError("this layer drops weights already: make a new one")
 
 
 # What explorers are given
+
+
+def check_named(**tables):
+    """Refuse what gives nothing by name."""
+    for name, table in tables.items():
+        if not isinstance(table, Mapping) or not table:
+            raise ValueError(f"{name}={reprlib.repr(table)} must be a dict with a name for each, at least one")
+
+
+def check_rows_with(columns, rows):
+    """Refuse what is no table: a list of one or more dicts with these columns."""
+    check_ordered(rows=rows)
+    if not len(rows) or not all(isinstance(row, Mapping) and set(columns) <= set(row) for row in rows):
+        raise ValueError(f"rows={reprlib.repr(rows)} must be a list of dicts with {', '.join(map(repr, columns))}")
+
+
+def check_real_rows(**rows):
+    """Refuse all but rows of one or more real numbers; NaN stands for one that is not known."""
+    for name, row in rows.items():
+        check_ordered(**{name: row})
+        array = _as_array(row)
+        if array is None or array.ndim != 1 or not array.size or array.dtype.kind not in "fiu":
+            raise ValueError(f"{name}={reprlib.repr(row)} must be a row of one or more real numbers")
+
+
+def check_letter_models(**models):
+    """Refuse what can't tell where words end."""
+    check_networks(**models)
+    for name, model in models.items():
+        if not hasattr(model, "layer") or not hasattr(model, "readout"):
+            raise ValueError(f"{name} is a {type(model).__name__}: it must be a WordSplitter")
 
 
 def check_typed(vocab, characters):
@@ -1138,8 +2193,14 @@ def check_ribbon(text, batch_size, longest):
 
 def check_recorded(recorded):
     """Refuse a record of no training step, and gradients that are not finite."""
-    if not recorded:
+    check_ordered(recorded=recorded)
+    if not len(recorded):
         raise ValueError("recorded is empty: give the gradients of at least one training step")
+    for grads in recorded:
+        if not isinstance(grads, (tuple, list)) or not all(_is_kind(g, "") for g in grads):
+            raise ValueError("recorded must be a list of steps, each the list of its gradients, tensors")
+        for gradient in grads:
+            check_held(recorded=gradient)
     for step, grads in enumerate(recorded, start=1):
         if not all(torch.isfinite(g).all() for g in grads):
             raise ValueError(f"the gradients of step {step} hold NaN or infinity: record the steps before it alone")

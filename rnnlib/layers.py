@@ -5,21 +5,14 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from rnnlib.guards import (
-    check_input_size,
-    check_inputs,
-    check_layer,
-    check_lengths,
-    check_same_network,
-    check_sequences,
-    check_sizes,
-)
+from rnnlib import guards
 from rnnlib.scratch import ScratchRNN
 from rnnlib.text import one_hot
 
 
 def num_directions(rnn_layer):
     """Return 2 for a bidirectional recurrent layer, 1 for any other."""
+    guards.check_recurrent(rnn_layer)
     return 2 if rnn_layer.bidirectional else 1
 
 
@@ -29,7 +22,8 @@ def zero_state(rnn_layer, batch_size, device=None):
     Zeros (layers * directions, N, H); for an LSTM two of them, hidden state and memory
     cell.
     """
-    check_sizes(batch_size=batch_size)
+    guards.check_recurrent(rnn_layer)
+    guards.check_begin(batch_size, device)
     rows = rnn_layer.num_layers * num_directions(rnn_layer)
     shape = (rows, batch_size, rnn_layer.hidden_size)
     H = rnn_layer.weight_hh_l0.new_zeros(shape, device=device)
@@ -41,6 +35,7 @@ def end_state(rnn_layer, state):
 
     state: the last one, ``h_n`` (layers * directions, N, H), or the tuple of an LSTM.
     """
+    guards.check_end_state(rnn_layer, state)
     H = state[0] if isinstance(state, tuple) else state
     return torch.cat(H[-num_directions(rnn_layer) :].unbind(), dim=1)
 
@@ -55,8 +50,9 @@ class LanguageModel(nn.Module):
 
     def __init__(self, rnn_layer, vocab_size, embedding=None, dropout=0.0):
         super().__init__()
-        check_layer(rnn_layer)
-        check_input_size(rnn_layer, vocab_size, embedding)
+        guards.check_shares(dropout=dropout)
+        guards.check_layer(rnn_layer)
+        guards.check_input_size(rnn_layer, vocab_size, embedding)
         self.vocab_size, self.embedding, self.rnn = vocab_size, embedding, rnn_layer
         self.dropout = nn.Dropout(dropout)
         width = num_directions(rnn_layer) * rnn_layer.hidden_size
@@ -71,7 +67,7 @@ class LanguageModel(nn.Module):
 
         Returns the logits (T * N, V), time first, and the last state.
         """
-        check_inputs(self, ids, state)
+        guards.check_inputs(self, ids, state)
         if state is None:
             state = self.begin_state(ids.shape[0])
         if self.embedding is None:
@@ -92,7 +88,7 @@ def copy_weights(source, target):
     """
     from_scratch = isinstance(source, ScratchRNN)
     scratch, model = (source, target) if from_scratch else (target, source)
-    check_same_network(scratch, model)
+    guards.check_same_network(scratch, model)
     W_xh, W_hh, b_h, W_hq, b_q = scratch.params
     rnn, linear = model.rnn, model.linear
     pairs = [(W_xh.T, rnn.weight_ih_l0), (W_hh.T, rnn.weight_hh_l0)]
@@ -115,8 +111,8 @@ class ManyToOne(nn.Module):
 
     def __init__(self, rnn_layer, num_outputs, embedding=None):
         super().__init__()
-        check_layer(rnn_layer)
-        check_sizes(num_outputs=num_outputs)
+        guards.check_layer(rnn_layer)
+        guards.check_sizes(num_outputs=num_outputs)
         self.embedding, self.rnn = embedding, rnn_layer
         width = num_directions(rnn_layer) * rnn_layer.hidden_size
         self.linear = nn.Linear(width, num_outputs).to(rnn_layer.weight_hh_l0)
@@ -127,13 +123,13 @@ class ManyToOne(nn.Module):
         lengths: real steps of each sequence, (N,); what follows is padding and never
         read.
         """
-        check_sequences(self, inputs)
+        guards.check_sequences(self, inputs)
         if self.embedding is not None:
             inputs = self.embedding(inputs.long())  # (N, T, input_size)
         inputs = inputs.transpose(0, 1)  # (T, N, input_size)
         if lengths is not None:
+            guards.check_lengths(lengths, inputs.shape[1], inputs.shape[0])
             lengths = torch.as_tensor(lengths).cpu()  # (N,), where packing wants them
-            check_lengths(lengths, inputs.shape[1], inputs.shape[0])
             inputs = pack_padded_sequence(inputs, lengths, enforce_sorted=False)
         _, state = self.rnn(inputs)
         return self.linear(end_state(self.rnn, state))  # (N, num_outputs)
@@ -180,7 +176,7 @@ class FastRNN(ScratchRNN):
 
     def forward(self, ids, state=None):
         """Read ids (N, T), as :meth:`rnnlib.scratch.ScratchRNN.forward` does."""
-        check_inputs(self, ids, state)
+        guards.check_inputs(self, ids, state)
         if state is None:
             state = self.begin_state(ids.shape[0])
         return FastRecurrence.apply(ids.T.long(), state, *self.params)

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rnnlib import guards
 from rnnlib.gates import set_forget_bias
 from rnnlib.gradients import clip_gradients
-from rnnlib.guards import check_known, check_sizes
 from rnnlib.layers import ManyToOne
 from rnnlib.text import one_hot
 
@@ -21,6 +21,7 @@ def remember_first(batch_size, delay, generator):
     Returns one-hot inputs (N, delay + 1, 8) and the first symbols (N,), ids from 0 to
     3.
     """
+    guards.check_drawn(generator, batch_size=batch_size, delay=delay)
     first = torch.randint(4, (batch_size, 1), generator=generator)
     noise = torch.randint(4, 8, (batch_size, delay), generator=generator)
     inputs = one_hot(torch.cat([first, noise], dim=1).T, 8)  # (N, T, 8)
@@ -33,6 +34,7 @@ def add_two(batch_size, length, generator):
     Returns inputs (N, T, 2), a number from 0 to 1 and a mark, and the sums of the two
     marked numbers (N, 1).
     """
+    guards.check_adding(batch_size, length, generator)
     numbers = torch.rand(batch_size, length, generator=generator)
     marks = torch.zeros(batch_size, length)
     for start, end in ((0, length // 2), (length // 2, length)):
@@ -91,9 +93,10 @@ def learn(cell, task, length, seed, max_steps=1000, lr=0.01, num_hiddens=32, dev
     at norm 1. Returns a dict: ``right``, the share on 500 fresh sequences, and the
     ``steps`` and CPU ``seconds`` that it took.
     """
-    check_sizes(max_steps=max_steps)
-    check_known(CELLS, cell=cell)
-    check_known(TASKS, task=task)
+    guards.check_pace(lr, seed, length=length, max_steps=max_steps, num_hiddens=num_hiddens)
+    guards.check_place(device)
+    guards.check_known(CELLS, cell=cell)
+    guards.check_known(TASKS, task=task)
     task = TASKS[task]
     with torch.random.fork_rng():
         torch.manual_seed(seed)

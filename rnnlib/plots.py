@@ -12,7 +12,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from rnnlib import lettering
+from rnnlib import guards, lettering
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; every line also has its own dash or label.
 BLUE, ORANGE, GREEN, PINK, SKY, YELLOW = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
@@ -50,6 +50,7 @@ def use_style():
 def enlarge_figures(zoom=1.5):
     """Show every figure from here on larger, text and lines included, for a projector; 1 undoes it."""
     global _zoom
+    guards.check_numbers(zoom=zoom)
     if not 0.5 <= zoom <= 4:
         raise ValueError(f"zoom={zoom!r} must be between 0.5 and 4, and 1 is the size of the book")
     _zoom = zoom
@@ -337,6 +338,7 @@ def live_report(picture=LiveCurve):
 
 def curve_figure(history):
     """Return a Figure of a :class:`rnnlib.training.History`: perplexity by epoch, with its landmarks."""
+    guards.check_epochs(history=history)
     curve = LiveCurve()
     curve.draw(history, _curve_title(history))
     return curve.fig
@@ -344,6 +346,7 @@ def curve_figure(history):
 
 def accuracy_figure(progress):
     """Return a Figure of a :class:`rnnlib.training.Progress`: loss and held-out accuracy by epoch."""
+    guards.check_epochs(progress=progress)
     curve = AccuracyCurve()
     best = progress.best if progress.column("accuracy")[1] else None
     curve.draw(progress, f"best held-out accuracy {best['accuracy']:.1%} at epoch {best['epoch']:.0f}" if best else "")

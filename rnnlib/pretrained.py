@@ -21,7 +21,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rnnlib import attention, data, environment, guards, layers, text, training
-from rnnlib.guards import check_callable, check_whole_numbers
 
 FOLDER = Path(__file__).parent / "checkpoints"
 
@@ -39,6 +38,9 @@ def train_shakespeare(model, train_ids, valid_ids, epochs, **options):
     Returns:
         History: one row a round.
     """
+    guards.check_language_models(model=model)
+    guards.check_learners(model=model)
+    guards.check_sizes(epochs=epochs)
     windows = text.sequential_batches(train_ids, batch_size=64, num_steps=25)
     tenth = math.ceil(len(train_ids) / (10 * 64 * 25))  # minibatches in a round
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
@@ -81,6 +83,8 @@ LETTERS = text.Vocab(" abcdefghijklmnopqrstuvwxyz")  # the same ids for the same
 
 def time_machine_model(layer_class, num_hiddens):
     """Build a language model for cleaned English, with about 84,000 parameters at the sizes of :data:`RECIPES`."""
+    guards.check_sizes(num_hiddens=num_hiddens)
+    guards.check_layer_class(layer_class)
     layer = layer_class(len(LETTERS), num_hiddens)
     nn.init.normal_(layer.weight_ih_l0, std=len(LETTERS) ** -0.5)  # the input moves a unit by about one (chapter 2)
     embedding = nn.Sequential(nn.Embedding(len(LETTERS), len(LETTERS)), nn.Dropout(0.1))
@@ -168,11 +172,11 @@ def load_or_train(model, train, ids, checkpoint=None):
     Raises:
         ValueError: for an unknown or damaged checkpoint, or one whose tensors don't fit the model.
     """
-    guards.check_model(model)
-    check_callable(train=train)
+    guards.check_learners(model=model)
+    guards.check_callable(train=train)
     if checkpoint is None:
         return train()
-    check_whole_numbers(ids, "that a checkpoint learned from", "give those that train learns from")
+    guards.check_whole_numbers(ids, "that a checkpoint learned from", "give those that train learns from")
     weights, facts = load(checkpoint)
     if facts["fingerprint"] != fingerprint(ids):
         print(f"The checkpoint {str(checkpoint)!r} learned from another text, so the model is trained here.")
@@ -267,9 +271,9 @@ def save(path, model, history, ids):
     """
     if not isinstance(path, (str, os.PathLike)) or Path(path).suffix != ".safetensors":
         raise ValueError(f"path={str(path)!r} must be the path of a file that ends in .safetensors")
-    guards.check_model(model)
+    guards.check_learners(model=model)
     guards.check_history_to_save(history)
-    check_whole_numbers(ids, "that the model learned from", "give those of the training text")
+    guards.check_whole_numbers(ids, "that the model learned from", "give those of the training text")
     facts = {
         "fingerprint": fingerprint(ids),
         "history": json.dumps(list(history), default=float),  # a number of NumPy's, or a tensor
@@ -288,11 +292,13 @@ def save(path, model, history, ids):
 
 def plain(name):
     """Return the name that a tensor has in a model that isn't compiled."""
+    guards.check_text(name=name)
     return name.replace("_orig_mod.", "")
 
 
 def fingerprint(ids):
     """Return the SHA-256 of a text's token ids."""
+    guards.check_whole_numbers(ids, "of a text", "give vocab[tokens]")
     return hashlib.sha256(text.as_tensor(ids).to(torch.int64).cpu().numpy().tobytes()).hexdigest()
 
 

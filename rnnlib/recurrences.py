@@ -4,11 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rnnlib.guards import check_ids, check_sizes
+from rnnlib import guards
 
 
 def linear_recurrence(a, b, h):
     """Return all states (T, ...) of h_t = a_t h_(t-1) + b_t, begun at h."""
+    guards.check_recurrence(a, b, h)
     states = []
     for a_t, b_t in zip(a.unbind(), b.unbind(), strict=True):
         h = a_t * h + b_t
@@ -24,6 +25,7 @@ def combine(earlier, later):
 
 def doubling_scan(a, b, h):
     """Return the same states in log2(T) rounds (Hillis and Steele, 1986)."""
+    guards.check_recurrence(a, b, h)
     b = torch.cat([(a[0] * h + b[0])[None], b[1:]])
     reach = 1  # each pair (a, b) sums up so many steps
     while reach < len(b):
@@ -38,6 +40,7 @@ class MinGRU(nn.Module):
 
     def __init__(self, num_units):
         super().__init__()
+        guards.check_sizes(num_units=num_units)
         self.num_units = num_units
         self.gate, self.candidate = (
             nn.Linear(num_units, num_units),
@@ -72,6 +75,8 @@ def wkv_step(k, v, state, decay, bonus):
 
 def wkv(k, v, state, decay, bonus):
     """Step through keys and values (T, N, D); return all outputs and the last state."""
+    guards.check_wkv(k, v, decay, bonus)
+    guards.check_shapes("k (T, N, D), state (N, D) (N, D) (N, D)", k, state)
     outputs = []
     for k_t, v_t in zip(k.unbind(), v.unbind(), strict=True):
         output, state = wkv_step(k_t, v_t, state, decay, bonus)
@@ -81,6 +86,7 @@ def wkv(k, v, state, decay, bonus):
 
 def wkv_parallel(k, v, decay, bonus):
     """Return the outputs from an empty state at once: a softmax over the past."""
+    guards.check_wkv(k, v, decay, bonus)
     t = torch.arange(len(k), device=k.device)
     age = (t[:, None] - t)[..., None, None]  # (T, T, 1, 1): how long ago
     scores = torch.where(age == 0, k + bonus, k - (age - 1) * decay)  # (T, T, N, D)
@@ -93,6 +99,7 @@ class TimeMixing(nn.Module):
 
     def __init__(self, num_units):
         super().__init__()
+        guards.check_sizes(num_units=num_units)
         self.num_units = num_units
         self.mix = nn.Parameter(torch.full((3, num_units), 0.5))
         square = (nn.Linear(num_units, num_units, bias=False) for _ in range(4))
@@ -129,6 +136,8 @@ class LocalAttention(nn.Module):
 
     def __init__(self, num_units, window, num_heads=4):
         super().__init__()
+        guards.check_heads(num_heads, num_units=num_units)
+        guards.check_sizes(window=window)
         self.num_units, self.window, self.num_heads = num_units, window, num_heads
         self.qkv, self.out = (
             nn.Linear(num_units, 3 * num_units),
@@ -159,6 +168,7 @@ class StepEmbedding(nn.Module):
 
     def __init__(self, num_units, longest=512):
         super().__init__()
+        guards.check_sizes(num_units=num_units, longest=longest)
         self.table = nn.Embedding(longest, num_units)
 
     def begin_state(self, batch_size):
@@ -176,6 +186,7 @@ class Block(nn.Module):
 
     def __init__(self, mixer, num_units):
         super().__init__()
+        guards.check_mixers(num_units, mixer)
         self.mixer, self.norm = mixer, nn.LayerNorm(num_units)
         wide = (
             nn.Linear(num_units, 2 * num_units),
@@ -200,7 +211,8 @@ class MixedModel(nn.Module):
 
     def __init__(self, vocab_size, num_units, *parts):
         super().__init__()
-        check_sizes(vocab_size=vocab_size, num_units=num_units)
+        guards.check_sizes(vocab_size=vocab_size)
+        guards.check_mixers(num_units, *parts)
         self.vocab_size = vocab_size
         self.embedding = nn.Embedding(vocab_size, num_units)
         self.parts = nn.ModuleList(parts)
@@ -209,11 +221,12 @@ class MixedModel(nn.Module):
 
     def begin_state(self, batch_size, device=None):
         """Return the state of each part before the first token."""
+        guards.check_sizes(batch_size=batch_size)
         return tuple(part.begin_state(batch_size) for part in self.parts)
 
     def forward(self, ids, state=None):
         """Read ids (N, T); return logits (T * N, V), time first, and the states."""
-        check_ids(ids, self.vocab_size)
+        guards.check_mixed_inputs(self, ids, state)
         if state is None:
             state = self.begin_state(len(ids))
         vectors, states = self.embedding(ids.T), []  # (T, N, D)
@@ -228,6 +241,7 @@ def selective_scan(x, step, A, B, C, h):
 
     x and step are (T, N, D), A is (D, S) and negative, B and C are (T, N, S).
     """
+    guards.check_selective(x, step, A, B, C, h)
     a = torch.exp(step[..., None] * A)  # (T, N, D, S)
     b = (step * x)[..., None] * B[:, :, None]  # (T, N, D, S)
     states = linear_recurrence(a, b, h)
@@ -240,6 +254,7 @@ def matrix_memory(q, k, v, keep, write, state):
     q, k, v are (T, N, D), the gates (T, N, 1); the state is a matrix (N, D, D) and
     the sum of its keys (N, D).
     """
+    guards.check_matrix_memory(q, k, v, keep, write, state)
     memory, keys = state
     pairs = v[..., :, None] * k[..., None, :]  # (T, N, D, D)
     memories = linear_recurrence(keep[..., None], write[..., None] * pairs, memory)

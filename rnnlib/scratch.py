@@ -6,21 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rnnlib import guards
 from rnnlib.environment import evaluating, new_generator, single_steps
 from rnnlib.gradients import clip_gradients, detach
-from rnnlib.guards import (
-    check_counted,
-    check_inputs,
-    check_logits,
-    check_minibatch,
-    check_num_tokens,
-    check_prefix,
-    check_sizes,
-    check_temperature,
-    check_top_k,
-    check_vocab,
-    check_writable,
-)
 from rnnlib.text import as_vocab, one_hot
 
 
@@ -33,7 +21,7 @@ def rnn_params(
     with 1.0 a one-hot input moves the state by about one; the 0.01 of many tutorials
     costs several times as many epochs (chapter 2 measures it).
     """
-    check_sizes(vocab_size=vocab_size, num_hiddens=num_hiddens)
+    guards.check_drawing(vocab_size, num_hiddens, device, input_scale, sigma)
     options = {"device": device, "dtype": dtype}
     W_xh = input_scale * torch.randn(vocab_size, num_hiddens, **options)
     W_hh = sigma * torch.randn(num_hiddens, num_hiddens, **options)
@@ -49,6 +37,7 @@ def rnn(inputs, H, params):
     inputs: (T, N, V), time first; H: the state before the first step, (N, H). Returns
     the logits (T * N, V), time first, and the state after the last step.
     """
+    guards.check_rnn(inputs, H, params)
     W_xh, W_hh, b_h, W_hq, b_q = params
     outputs = []
     for X in inputs:  # X: (N, V)
@@ -76,7 +65,7 @@ class ScratchRNN(nn.Module):
 
     def begin_state(self, batch_size, device=None):
         """Return the hidden state before the first token: zeros of shape (N, H)."""
-        check_sizes(batch_size=batch_size)
+        guards.check_begin(batch_size, device)
         return self.params[0].new_zeros(batch_size, self.num_hiddens, device=device)
 
     def forward(self, ids, state=None):
@@ -84,7 +73,7 @@ class ScratchRNN(nn.Module):
 
         Returns the logits (T * N, V), time first, and the last state.
         """
-        check_inputs(self, ids, state)
+        guards.check_inputs(self, ids, state)
         if state is None:
             state = self.begin_state(ids.shape[0])
         inputs = one_hot(ids, self.vocab_size, self.params[0].dtype)  # (T, N, V)
@@ -98,10 +87,11 @@ def unroll(model, batches):
     otherwise it starts afresh. Yields logits (T * N, V) and targets (T * N,), time
     first.
     """
+    guards.check_reading(model, batches)
     device = next(model.parameters()).device
     state = None
     for minibatch in batches:
-        check_minibatch(minibatch, model)
+        guards.check_minibatch(minibatch, model)
         X, Y = minibatch
         if state is None or not getattr(minibatch, "continues", False):
             state = model.begin_state(len(X), device)
@@ -115,6 +105,7 @@ def train_epoch(model, batches, optimizer, clip=1.0):
     Returns the total negative log-likelihood of the targets, in nats, while they were
     learned, and their number. A target of -100 counts for nothing.
     """
+    guards.check_training(model, optimizer, clip)
     nlls, counts = [], []
     for logits, targets in unroll(model, batches):
         count = (targets != -100).sum()
@@ -142,7 +133,7 @@ def mean_nll(model, batches):
             nlls.append(F.cross_entropy(logits, targets, reduction="sum"))
             counts.append((targets != -100).sum())
     count = total(counts)
-    check_counted(count)
+    guards.check_counted(count)
     return total(nlls) / count
 
 
@@ -171,9 +162,9 @@ def next_token_probabilities(logits, temperature=1.0, top_k=None):
     p_i is proportional to exp(logit_i / T) over the ``top_k`` largest (all by default).
     T = 0 is greedy, T = 1 the model itself, T -> infinity uniform.
     """
-    check_temperature(temperature)
-    check_top_k(top_k, logits.shape[-1])
-    check_logits(logits)
+    guards.check_logits(logits)
+    guards.check_temperature(temperature)
+    guards.check_top_k(top_k, logits.shape[-1])
     if temperature == 0:
         best = logits.argmax(-1, keepdim=True)
         return torch.zeros_like(logits).scatter(-1, best, 1.0)
@@ -201,10 +192,10 @@ def generate(model, vocab, prefix, num_tokens, temperature=1.0, top_k=None, seed
     one. ``<unk>`` and ``<pad>`` are never drawn; rare tokens of the prefix are kept.
     """
     vocab = as_vocab(vocab)
-    check_vocab(model, vocab)
-    check_prefix(vocab, prefix)
-    check_num_tokens(num_tokens)
-    check_writable(vocab)
+    guards.check_vocab(model, vocab)
+    guards.check_prefix(vocab, prefix)
+    guards.check_num_tokens(num_tokens)
+    guards.check_writable(vocab)
     device = next(model.parameters()).device
     generator = new_generator(seed)
     never = [vocab[token] for token in ("<unk>", "<pad>") if token in vocab]

@@ -12,15 +12,6 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from rnnlib import guards
 from rnnlib.environment import evaluating
 from rnnlib.gradients import clip_gradients
-from rnnlib.guards import (
-    check_embedded_ids,
-    check_lengths,
-    check_reader,
-    check_reviews_vocab,
-    check_seed,
-    check_sizes,
-    check_text,
-)
 from rnnlib.layers import num_directions
 from rnnlib.text import Vocab, as_tensor, as_vocab
 
@@ -40,7 +31,7 @@ def tokenize_review(text):
     >>> tokenize_review("It's GOOD,<br />isn't it?")
     ['it', "'s", 'good', ',', 'is', "n't", 'it', '?']
     """
-    check_text(text=text)
+    guards.check_text(text=text)
     return TOKEN.findall(text.replace("<br />", " ").replace("’", "'").lower())
 
 
@@ -63,25 +54,25 @@ def review_vocab(texts, size=25_000):
 def encode(text, vocab):
     """Return the ids of a review's words, 1-D; without words it is one ``<unk>``."""
     vocab = as_vocab(vocab)
-    check_reviews_vocab(vocab)
+    guards.check_reviews_vocab(vocab)
     return torch.tensor(vocab[tokenize_review(text)] or [UNK])
 
 
 def head(ids, length):
     """Keep the first words of a review."""
-    check_sizes(length=length)
+    guards.check_cut(ids, length)
     return ids[:length]
 
 
 def tail(ids, length):
     """Keep the last words of a review, where most reviewers give their verdict."""
-    check_sizes(length=length)
+    guards.check_cut(ids, length)
     return ids[-length:]
 
 
 def both_ends(ids, length):
     """Keep a quarter of the length from a review's beginning, the rest from its end."""
-    check_sizes(length=length)
+    guards.check_cut_tensor(ids, length)
     first = length // 4
     return (
         ids if len(ids) <= length else torch.cat([ids[:first], ids[first - length :]])
@@ -130,10 +121,10 @@ class Buckets:
     stretch = 50
 
     def __init__(self, rows, labels, batch_size, seed=0):
-        check_sizes(batch_size=batch_size)
+        guards.check_sizes(batch_size=batch_size)
         guards.check_rows(rows)
         guards.check_labels(labels, len(rows))
-        check_seed(seed)
+        guards.check_seed(seed)
         self.rows = [as_tensor(row) for row in rows]
         self.labels, self.batch_size = as_tensor(labels), batch_size
         self._generator = torch.Generator().manual_seed(seed)
@@ -272,7 +263,7 @@ class SentimentClassifier(nn.Module):
 
     def __init__(self, embedding, rnn_layer, readout=mean_and_max, dropout=0.5):
         super().__init__()
-        check_reader(rnn_layer, embedding)
+        guards.check_reader(rnn_layer, embedding, readout, dropout)
         self.embedding, self.rnn, self.readout = embedding, rnn_layer, readout
         self.dropout = nn.Dropout(dropout)
         width = num_directions(rnn_layer) * rnn_layer.hidden_size
@@ -284,11 +275,11 @@ class SentimentClassifier(nn.Module):
 
         lengths: real words of each review, (N,), on the CPU; all are real by default.
         """
-        check_embedded_ids(self, ids)
+        guards.check_embedded_ids(self, ids)
         if lengths is None:
             lengths = torch.full((ids.shape[0],), ids.shape[1])
+        guards.check_lengths(lengths, *ids.shape)
         lengths = torch.as_tensor(lengths)
-        check_lengths(lengths, *ids.shape)
         vectors = self.dropout(self.embedding(ids.T.long()))  # (T, N, D)
         outputs = read_padded(self.rnn, vectors, lengths)  # (T, N, directions * H)
         state = self.readout(outputs, lengths.to(ids.device))
@@ -302,9 +293,9 @@ def score_reviews(model, rows, batch_size=256):
     rows: 1-D tensors of ids; those of like length share a batch.
     """
     guards.check_rows(rows)
-    check_sizes(batch_size=batch_size)
+    guards.check_sizes(batch_size=batch_size)
     rows = [as_tensor(row) for row in rows]
-    guards.check_known_ids(model, rows)
+    guards.check_scored(model, rows)
     parameter = next(model.parameters())
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     result = torch.empty(len(rows), dtype=parameter.dtype)
@@ -337,6 +328,7 @@ def train_steps(
 
     Optimizer and scheduler are stepped after each, the gradient norm clipped.
     """
+    guards.check_steps(model, batches, optimizer, scheduler, clip, loss)
     device = next(model.parameters()).device
     for ids, lengths, labels in batches:
         value = loss(model, ids.to(device), lengths, labels.to(device))
@@ -358,6 +350,7 @@ def new_classifier(
     The embedding (V, D) starts small, forget gates open; ``drop_words`` is the share of
     words replaced in training; options: ``readout`` and ``dropout`` of the classifier.
     """
+    guards.check_recipe(vocab_size, num_hiddens, embed_size, drop_words)
     embedding = nn.Embedding(vocab_size, embed_size)
     nn.init.normal_(embedding.weight, std=0.1)
     layer = BothWays(nn.LSTM, embed_size, num_hiddens)
@@ -376,6 +369,7 @@ def use_vectors(embedding, vectors, found):
     vectors, found: (V, D), and which rows are vectors, (V,), as ``data.load_glove``
     returns them; without any the embedding stays as it is.
     """
+    guards.check_word_vectors(embedding, vectors, found)
     if found.any():
         nn.init.normal_(embedding.weight, std=float(vectors[found].std()))
         embedding.weight[found] = vectors[found].to(embedding.weight)
@@ -386,6 +380,7 @@ def new_optimizer(model, num_steps, lr=3e-3, embedding_lr=None):
 
     ``lr`` and ``embedding_lr`` are the highest rates, by default the same.
     """
+    guards.check_schedule(model, num_steps, lr, embedding_lr)
     words = list(model.embedding.parameters())
     others = [p for p in model.parameters() if all(p is not word for word in words)]
     groups = [{"params": words}, {"params": others}]

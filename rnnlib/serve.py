@@ -50,6 +50,8 @@ class Server:
 
     def __init__(self, step, vocab, sessions=256, idle=300.0, title="A recurrent network that types along"):
         guards.check_sizes(sessions=sessions)
+        guards.check_rates(idle=idle)
+        guards.check_begins(step)
         self.vocab, self.idle, self.title = vocab, idle, title
         self.pool = streams.Pool(step, step.begin_state(sessions))
         self.sessions = set()
@@ -221,6 +223,7 @@ class Session(Local, WebSocketHandler):
 
 def probabilities(scores, temperature=1.0):
     """Return the distribution of the next character, (V,), in float64; <unk>, id 0, is never written."""
+    guards.check_scores(scores, temperature)
     scores = np.asarray(scores, "f8") / temperature
     p = np.exp(scores - scores[1:].max())
     p[0] = 0.0
@@ -231,7 +234,7 @@ def understood(message):
     """Return the action, its value and its options, or raise a ValueError that says what a message may be."""
     try:
         given = json.loads(message)
-    except (ValueError, RecursionError):  # no JSON, no text, or brackets a thousand deep
+    except (ValueError, TypeError, RecursionError):  # no JSON, no text, or brackets a thousand deep
         given = None
     actions = [
         action for action in ("read", "suggest", "write", "restart") if isinstance(given, dict) and action in given
@@ -256,6 +259,7 @@ def understood(message):
 
 def load_step(name):
     """Return the step in NumPy and the vocabulary of a checkpoint's name, or of a quantised file's path."""
+    guards.check_text(name=name)
     if name.endswith(".safetensors"):
         weights, tokens = shipping.load_quantised(name)
         step, vocab = shipping.NumpyStep(weights), Vocab(tokens[1:])

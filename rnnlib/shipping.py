@@ -17,15 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from rnnlib.guards import (
-    check_batch_example,
-    check_bits,
-    check_matrix,
-    check_ship,
-    check_shippable,
-    check_shipped,
-    check_token_ids,
-)
+from rnnlib import guards
 from rnnlib.layers import num_directions, zero_state
 
 PAGES = Path(__file__).parent / "pages"
@@ -53,6 +45,7 @@ class Step(nn.Module):
 
     def __init__(self, model):
         super().__init__()
+        guards.check_networks(model=model)
         self.model = model
 
     def forward(self, inputs, *state):
@@ -85,7 +78,7 @@ def export_step(step, inputs, *state):
 
     inputs, state: an example, of a batch of two or more.
     """
-    check_batch_example(inputs)
+    guards.check_batch_example(inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the flat weights of nn.GRU
         shapes = free_batch(inputs, *state)
@@ -101,7 +94,7 @@ def save_onnx(model, arguments, path, shapes, inputs=None, outputs=None):
     arguments: a tuple of examples; shapes: the free axes of each, as for torch.export;
     inputs, outputs: the names that the file gives them.
     """
-    check_ship()
+    guards.check_ship()
     quiet = io.StringIO()  # the exporter reports its progress
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(quiet))
@@ -121,7 +114,7 @@ def save_onnx(model, arguments, path, shapes, inputs=None, outputs=None):
 
 def save_onnx_step(step, path, inputs, *state):
     """Write a step as an ONNX file that takes any batch size."""
-    check_batch_example(inputs)
+    guards.check_batch_example(inputs)
     numbers = range(len(state))
     save_onnx(
         step,
@@ -137,7 +130,7 @@ class OnnxStep:
     """A step out of an ONNX file, run by onnxruntime on NumPy arrays, one thread."""
 
     def __init__(self, path):
-        check_ship()
+        guards.check_ship()
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -217,6 +210,7 @@ def onnx_forward(layer, weights, X, state=None):
 
 def for_onnx(model):
     """Return a copy of a model whose recurrent layers export with any length T."""
+    guards.check_networks(model=model)
     model = copy.deepcopy(model).eval()
     for layer in model.modules():
         if isinstance(layer, nn.RNNBase):
@@ -231,14 +225,15 @@ def for_onnx(model):
 def row_scales(W, bits=8):
     """Return the size of a step for each row of W (R, C), (R, 1): the largest weight of
     a row gets the largest whole number."""
-    check_matrix(W)
-    check_bits(bits)
+    guards.check_bits(bits)
+    guards.check_matrix(W)
     largest = W.abs().amax(dim=1, keepdim=True)
     return (largest / (2 ** (bits - 1) - 1)).clamp(min=torch.finfo(W.dtype).tiny)
 
 
 def one_scale(W, bits=8):
     """Return one size of a step for all of W (R, C), as (R, 1)."""
+    guards.check_matrix(W)
     return row_scales(W.reshape(1, -1), bits).expand(len(W), 1)
 
 
@@ -251,6 +246,7 @@ def quantise(W, scale):
 def with_bits(model, bits, scales=row_scales):
     """Return a copy of a model whose matrices have 2**bits - 1 different steps a
     row."""
+    guards.check_rounding(model, bits, scales)
     model = copy.deepcopy(model)
     for W in model.parameters():
         if W.dim() == 2:
@@ -262,7 +258,7 @@ def with_bits(model, bits, scales=row_scales):
 def named_weights(model):
     """Return the weights of a LanguageModel or a forecaster by name, for the files
     below."""
-    check_shippable(model)
+    guards.check_shippable(model)
     return {
         name.replace("embedding.0.", "embedding."): weight.detach().cpu().contiguous()
         for name, weight in model.state_dict().items()
@@ -271,6 +267,8 @@ def named_weights(model):
 
 def save_quantised(path, model, tokens=()):
     """Write the matrices of a model in 8 bits with a scale a row, and the tokens."""
+    guards.check_path(path=path)
+    guards.check_tokens(tokens)
     stored = {}
     for name, W in named_weights(model).items():
         if W.dim() == 2:
@@ -283,7 +281,7 @@ def save_quantised(path, model, tokens=()):
 
 def load_quantised(path):
     """Return the weights of such a file as float32 arrays by name, and the tokens."""
-    check_shipped(path)
+    guards.check_shipped(path)
     with safe_open(path, framework="numpy") as file:
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         tokens = json.loads(file.metadata()["tokens"])
@@ -340,6 +338,7 @@ class NumpyStep:
     """
 
     def __init__(self, weights):
+        guards.check_weights(weights)
         self.levels = levels_of(weights)
         W_ih, W_hh, b_ih, _ = self.levels[0]
         self.num_hiddens, width = W_hh.shape
@@ -351,13 +350,14 @@ class NumpyStep:
 
     def begin_state(self, batch_size):
         """Return the parts of the state before the first step, (L, N, H) each."""
+        guards.check_sizes(batch_size=batch_size)
         shape = len(self.levels), batch_size, self.num_hiddens
         return [np.zeros(shape, "f4") for _ in range(1 + (self.cell is lstm_cell))]
 
     def __call__(self, x, *state):
         """Return the outputs for ids (N,) or vectors (N, D), and each part of the
         state."""
-        check_token_ids(x, len(self.rows))
+        guards.check_numpy_inputs(self, x, state)
         after, looked_up = [], x.ndim == 1  # ids pick a row of the first level's table
         for level, (W_ih, W_hh, b_ih, b_hh) in enumerate(self.levels):
             a = self.rows[x] if level == 0 and looked_up else x @ W_ih + b_ih
@@ -370,7 +370,8 @@ class NumpyStep:
 def write_page(path, source, title="A recurrent network in one page"):
     """Write an HTML page that runs the network of a quantised file without any
     server."""
-    check_shipped(source)
+    guards.check_page(path, title)
+    guards.check_shipped(source)
     with safe_open(source, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         tokens = json.loads(file.metadata()["tokens"])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rnnlib.guards import check_free, check_idle, check_room
+from rnnlib import guards
 
 # Many at once
 
@@ -21,13 +21,14 @@ class Pool:
     """
 
     def __init__(self, step, state):
+        guards.check_pool(step, state)
         self.step, self.state = step, state
         self.free = list(range(state[0].shape[1]))
         self.queue, self.waiting = asyncio.Queue(), {}
 
     def open(self):
         """Return a free row, its state at zero."""
-        check_room(self.free)
+        guards.check_room(self.free)
         row = self.free.pop()
         for part in self.state:
             part[:, row] = 0
@@ -35,12 +36,12 @@ class Pool:
 
     def close(self, row):
         """Give a row back."""
-        check_free(row, self.free)
+        guards.check_free(row, self.free)
         self.free.append(row)
 
     async def read(self, row, token_id):
         """Let a session read an id; return the scores (V,) of what comes next."""
-        check_idle(row, self.waiting)
+        guards.check_idle(row, self.waiting)
         scores = asyncio.get_running_loop().create_future()
         self.waiting[row] = scores
         self.queue.put_nowait((row, token_id, scores))
@@ -121,6 +122,9 @@ class CachedDecoder(nn.Module):
 
     def __init__(self, vocab_size, width, num_heads, num_layers, context, batch_size=1):
         super().__init__()
+        guards.check_heads(num_heads, width=width)
+        guards.check_sizes(vocab_size=vocab_size, num_layers=num_layers)
+        guards.check_sizes(context=context, batch_size=batch_size)
         self.num_read = 0
         self.embedding = nn.Embedding(vocab_size, width)
         self.positions = nn.Embedding(context, width)
@@ -131,6 +135,7 @@ class CachedDecoder(nn.Module):
 
     def forward(self, ids):
         """Read the next ids (N,) and return the logits (N, V)."""
+        guards.check_next(self, ids)
         x = self.embedding(ids) + self.positions.weight[self.num_read]  # (N, D)
         for block, cache in zip(self.blocks, self.cache, strict=True):
             x = block(x, cache, self.num_read)

@@ -9,22 +9,7 @@ import unicodedata
 import numpy as np
 import torch
 
-from rnnlib.guards import (
-    check_cleaned,
-    check_corpus,
-    check_flat,
-    check_ids_to_decode,
-    check_iterable,
-    check_lookup,
-    check_min_freq,
-    check_reserved,
-    check_seed,
-    check_text,
-    check_unit,
-    check_vocabulary,
-    frequencies,
-    tokens_by_id,
-)
+from rnnlib import guards
 
 
 def clean(text):
@@ -33,18 +18,18 @@ def clean(text):
     Every run of other characters, line breaks included, becomes one space, so words
     never run together. Unicode's categories L and M are letters and their marks.
     """
-    check_text(text=text)
+    guards.check_text(text=text)
     text = unicodedata.normalize("NFC", text.lower())
     kept = [c if unicodedata.category(c)[0] in "LM" else " " for c in text]
     cleaned = " ".join("".join(kept).split())
-    check_cleaned(text, cleaned)
+    guards.check_cleaned(text, cleaned)
     return cleaned
 
 
 def tokenize(text, unit="char"):
     """Cut a text into tokens: ``"char"`` for characters, ``"word"`` for words."""
-    check_text(text=text)
-    check_unit(unit)
+    guards.check_text(text=text)
+    guards.check_unit(unit)
     return list(text) if unit == "char" else text.split()
 
 
@@ -57,11 +42,11 @@ class Vocab:
     """
 
     def __init__(self, tokens, min_freq=0, reserved=()):
-        check_iterable(tokens)
-        check_reserved(reserved)
-        check_min_freq(min_freq)
+        guards.check_iterable(tokens)
+        guards.check_reserved(reserved)
+        guards.check_min_freq(min_freq)
         tokens, special = list(tokens), ["<unk>", *reserved]
-        check_flat(tokens)
+        guards.check_flat(tokens)
         counts = collections.Counter(tokens).most_common()
         frequent = [token for token, count in counts if count >= min_freq]
         self.tokens = special + [token for token in frequent if token not in special]
@@ -81,12 +66,12 @@ class Vocab:
         """Return the id of a token, or those of a list or tuple; unknown is 0."""
         if isinstance(tokens, (list, tuple)):
             return [self[token] for token in tokens]
-        check_lookup(self, tokens)
+        guards.check_lookup(self, tokens)
         return self._ids.get(tokens, 0)
 
     def decode(self, ids):
         """Return the list of tokens for a list or a 1-D tensor of ids."""
-        check_ids_to_decode(ids, len(self))
+        guards.check_ids_to_decode(ids, len(self))
         return [self.tokens[i] for i in ids]
 
 
@@ -97,11 +82,13 @@ def as_vocab(vocab):
     """
     if isinstance(vocab, Vocab):
         return vocab
-    check_vocabulary(vocab)
+    guards.check_vocabulary(vocab)
     own = Vocab.__new__(Vocab)
-    own.tokens = tokens_by_id(vocab)
+    own.tokens = guards.tokens_by_id(vocab)
     own._ids = {token: i for i, token in enumerate(own.tokens)}
-    own.rare = set(frequencies(vocab)) - own._ids.keys() if "<unk>" in own else set()
+    own.rare = (
+        set(guards.frequencies(vocab)) - own._ids.keys() if "<unk>" in own else set()
+    )
     return own
 
 
@@ -160,7 +147,7 @@ class Batches:
     """
 
     def __init__(self, one_pass, corpus, batch_size, num_steps, offset, generator):
-        check_corpus(corpus, batch_size, num_steps, offset)
+        guards.check_corpus(corpus, batch_size, num_steps, offset)
         self.corpus = as_tensor(corpus).long()
         self.batch_size, self.num_steps, self.offset = batch_size, num_steps, offset
         self.contiguous = one_pass is sequential_pass
@@ -183,6 +170,7 @@ class Portions:
     """
 
     def __init__(self, batches, num_batches):
+        guards.check_portions(batches, num_batches)
         self.batches, self.num_batches = batches, num_batches
         self._rest = iter(())
 
@@ -201,7 +189,7 @@ def sequential_batches(corpus, batch_size, num_steps, offset=None, seed=0):
     anew from 0 .. T - 1 at every pass, with this ``seed``, so that the cuts fall
     elsewhere each epoch; give 0 for an evaluation that must not vary.
     """
-    check_seed(seed)
+    guards.check_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     return Batches(sequential_pass, corpus, batch_size, num_steps, offset, generator)
 
@@ -212,7 +200,7 @@ def random_batches(corpus, batch_size, num_steps, offset=None, seed=0):
     As :func:`sequential_batches`; the order is drawn anew at every pass too. Windows
     that don't fill a last minibatch are left out of that pass.
     """
-    check_seed(seed)
+    guards.check_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     one_pass = functools.partial(random_pass, generator=generator)
     return Batches(one_pass, corpus, batch_size, num_steps, offset, generator)
@@ -220,6 +208,7 @@ def random_batches(corpus, batch_size, num_steps, offset=None, seed=0):
 
 def one_hot(ids, vocab_size, dtype=None):
     """Turn ids (N, T) into one-hot rows (T, N, V), time first for a loop over time."""
+    guards.check_one_hot(ids, vocab_size)
     ids = ids.T.long().unsqueeze(-1)  # (T, N, 1)
     shape = (*ids.shape[:2], vocab_size)
     return torch.zeros(shape, dtype=dtype, device=ids.device).scatter(-1, ids, 1.0)

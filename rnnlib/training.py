@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 
 from rnnlib import guards
-from rnnlib.guards import Diverged, WorseThanGuessing, check_counted, check_known, check_positive, check_sizes
 from rnnlib.scratch import perplexity, safe_exp, total, train_epoch
 from rnnlib.sentiment import accuracy, score_reviews, train_steps
 from rnnlib.text import as_tensor
@@ -34,7 +33,7 @@ class History(list):
     keys = ("epoch", "train", "valid", "tokens_per_second", "seconds", "sample")
 
     def __init__(self, landmarks=None):
-        guards.check_landmarks(landmarks)
+        guards.check_perplexities(landmarks=landmarks)
         super().__init__()
         self.status, self.optimizer, self.landmarks = "running", None, dict(landmarks or {})
 
@@ -44,6 +43,7 @@ class History(list):
 
     def of(self, rows):
         """Return a history of the same training with these rows."""
+        guards.check_loop(rows=rows)
         other = type(self)(self.landmarks)
         other.extend(rows)
         other.status, other.optimizer = self.status, self.optimizer
@@ -60,7 +60,7 @@ class History(list):
 
     def column(self, key):
         """Return the epochs and the values of one key, without the epochs in which it wasn't measured."""
-        check_known(self.keys, key=key)
+        guards.check_known(self.keys, key=key)
         rows = [row for row in self if row[key] is not None]
         return [row["epoch"] for row in rows], [row[key] for row in rows]
 
@@ -79,7 +79,7 @@ class History(list):
     def first_epoch(self, perplexity, key="train"):
         """Return the first epoch whose perplexity is at most this, or None."""
         guards.check_threshold(perplexity)
-        check_known(self.keys, key=key)
+        guards.check_known(self.keys, key=key)
         return next((row["epoch"] for row in self if row[key] is not None and row[key] <= perplexity), None)
 
     def plot(self):
@@ -90,6 +90,7 @@ class History(list):
 
     def to_csv(self, path):
         """Write one line an epoch to a file that a spreadsheet opens."""
+        guards.check_path(path=path)
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=self.keys)
             writer.writeheader()
@@ -144,10 +145,10 @@ def watch(history, rounds, report):
         history.status = "stopped"
         done = f"{history[-1]['epoch']:.3g}" if history else "0"
         line = f"stopped after {done} epochs; the model is kept, and history=history goes on"
-    except WorseThanGuessing:
+    except guards.WorseThanGuessing:
         history.status = "diverged"
         line = line if line.endswith(WORSE) else line + WORSE
-    except Diverged as error:
+    except guards.Diverged as error:
         history.status = "diverged"
         epoch = int(history[-1]["epoch"]) + 1 if history else 1
         line = f"stopped in epoch {epoch}: {error}. Try a smaller learning rate, or clip (chapter 3 explains both)"
@@ -204,18 +205,19 @@ def fit(
         ValueError: for a number of epochs below 1, batches that are empty or a generator, an ``lr`` or ``clip`` that is
             not above 0, or an optimizer or scheduler that doesn't fit. Such a history stays as it was.
     """
-    check_sizes(epochs=epochs, valid_every=valid_every, sample_every=sample_every)
-    guards.check_model(model)
+    guards.check_sizes(epochs=epochs, valid_every=valid_every, sample_every=sample_every)
+    guards.check_learners(model=model)
     guards.check_repeatable(train_batches=train_batches, valid_batches=valid_batches)
     guards.check_fitting(model, train_batches=train_batches, valid_batches=valid_batches)
-    check_positive(clip=clip)
+    guards.check_positive(clip=clip)
     guards.check_rate(lr, optimizer)
-    guards.check_landmarks(landmarks)
+    guards.check_perplexities(landmarks=landmarks)
     guards.check_shown(sample, report)
     guards.check_history(history, History)
     guards.check_resumable(history, optimizer)
     history = History() if history is None else history
-    optimizer = optimizer or history.optimizer or torch.optim.SGD(model.parameters(), lr=1.0)
+    optimizer = history.optimizer if optimizer is None else optimizer
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0) if optimizer is None else optimizer
     guards.check_optimizer(optimizer, model)
     guards.check_scheduler(scheduler, optimizer)
     history.landmarks.update(landmarks or {})
@@ -257,10 +259,11 @@ def live_report():
 
 def run_epoch(model, batches, optimizer, clip):
     """Train one epoch and return what is known of it for the history."""
+    guards.check_learners(model=model)
     model.train()
     start = time.perf_counter()
     total_nll, total_tokens = train_epoch(model, batches, optimizer, clip)
-    check_counted(total_tokens)
+    guards.check_counted(total_tokens)
     seconds = time.perf_counter() - start
     return {
         "train": safe_exp(total_nll / total_tokens),
@@ -312,13 +315,13 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
         ValueError: for a number of epochs below 1, batches that are empty or have no length, or an optimizer of another
             model.
     """
-    check_sizes(epochs=epochs, rounds=rounds)
-    guards.check_model(model)
+    guards.check_sizes(epochs=epochs, rounds=rounds)
+    guards.check_learners(model=model)
     guards.check_batches(batches)
     guards.check_reviews(model, batches)
     guards.check_optimizer(optimizer, model)
     guards.check_scheduler(options.get("scheduler"), optimizer)
-    check_positive(clip=options.get("clip", 1.0))
+    guards.check_positive(clip=options.get("clip", 1.0))
     guards.check_valid(model, valid)
     guards.check_shown(options.get("loss"), report)
     guards.check_history(history, Progress)
@@ -360,6 +363,7 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
 
 def evaluate(model, rows, labels):
     """Return held-out loss in nats and accuracy, under the names that :class:`Progress` has for them."""
+    guards.check_held_out(model, rows, labels)
     scores, labels = score_reviews(model, rows), as_tensor(labels)
     loss = F.binary_cross_entropy_with_logits(scores, labels.to(scores))
     return {"valid_loss": float(loss), "accuracy": accuracy(scores, labels)}

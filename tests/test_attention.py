@@ -81,7 +81,7 @@ def test_the_true_dictionary(capsys):
 @pytest.mark.parametrize("block", [1, 5])
 def test_split_holds_out_blocks_of_neighbours(block):
     words = [f"{a}{b}" for a in "abcdefghij" for b in "klmnopqrst"]
-    train, valid, test = data.split_words(reversed(words), 20, 30, block)
+    train, valid, test = data.split_words(words[::-1], 20, 30, block)
     assert (len(train), len(valid), len(test)) == (50, 20, 30)
     assert sorted([*train, *valid, *test]) == words
     for part in (valid, test):

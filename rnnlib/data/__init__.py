@@ -56,7 +56,7 @@ def load_results(name: str) -> list[dict]:
     """
     results = resources.files("rnnlib") / "results"
     names = sorted(file.name.removesuffix(".json") for file in results.iterdir() if file.name.endswith(".json"))
-    if name not in names:
+    if not isinstance(name, str) or name not in names:
         raise ValueError(f"name={name!r} is no recorded measurement; choose one of {', '.join(names)}")
     return json.loads((results / f"{name}.json").read_text(encoding="utf-8"))["rows"]
 
@@ -74,7 +74,7 @@ def prefetch(*names: str) -> None:
     fetch = {name: partial(load_text, name) for name in texts.CORPORA}
     fetch |= {"imdb": imdb.prefetch, "weather": weather.load_weather}
     for name in names:
-        if name not in fetch:
-            raise ValueError(f"unknown corpus {name!r}; choose from {', '.join(map(repr, fetch))}")
+        if not isinstance(name, str) or name not in fetch:
+            raise ValueError(f"unknown corpus (names) {name!r}; choose from {', '.join(map(repr, fetch))}")
     for name in names or fetch:
         fetch[name]()

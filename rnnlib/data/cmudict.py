@@ -6,6 +6,7 @@ Its licence asks for a notice, which is in the file LICENSE-cmudict.txt.
 import re
 from collections.abc import Iterable
 
+from rnnlib import guards
 from rnnlib.data import texts
 
 
@@ -19,6 +20,7 @@ def load_cmudict() -> dict[str, list[list[str]]]:
 
 def parse(dictionary: str) -> dict[str, list[list[str]]]:
     """Read the dictionary: each line has a word, or `word(2)` for its second way, phonemes, perhaps # and a remark."""
+    guards.check_text(dictionary=dictionary)
     words: dict[str, list[list[str]]] = {}
     for line in dictionary.splitlines():
         entry, *phonemes = line.split("#")[0].split() or [""]
@@ -36,10 +38,10 @@ def split_words(
     """
     import torch
 
-    from rnnlib.guards import check_enough
+    from rnnlib import guards
 
+    guards.check_split(words, num_valid, num_test, block, seed)
     words = sorted(words)
-    check_enough(words, num_valid + num_test)
     blocks = [words[i : i + block] for i in range(0, len(words), block)]
     order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(seed))
     shuffled = [word for i in order.tolist() for word in blocks[i]]

@@ -3,6 +3,8 @@
 import datetime
 import random
 
+from rnnlib import guards
+
 FORMS = (
     *("{d} {month} {y}", "{month} {d}, {y}", "{d}.{m}.{y}", "{dd}.{mm}.{y}", "{mon} {d} {y}", "{dd} {mon} {y}"),
     *("{d}-{mon}-{y}", "{d} {mon}. {y}", "{weekday}, {d} {month} {y}", "{weekday} {mon} {d} {y}", "{month} {dd} {y}"),
@@ -18,6 +20,9 @@ SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789 .,-"
 
 def write(day: datetime.date, form: str) -> str:
     """Write a day in one of the FORMS."""
+    guards.check_known(FORMS, form=form)
+    if not isinstance(day, datetime.date):
+        raise ValueError(f"day={day!r} must be a datetime.date")
     month = MONTHS[day.month - 1]
     return form.format(
         d=day.day,
@@ -33,5 +38,9 @@ def write(day: datetime.date, form: str) -> str:
 
 def draw_days(number: int, seed: int = 0) -> list[datetime.date]:
     """Return so many different days of the years 1900 to 2099, in random order."""
+    guards.check_sizes(number=number)
+    guards.check_seed(seed)
     first, end = datetime.date(1900, 1, 1).toordinal(), datetime.date(2100, 1, 1).toordinal()
+    if number > end - first:
+        raise ValueError(f"number={number} is more than the {end - first} days of the years 1900 to 2099")
     return [datetime.date.fromordinal(n) for n in random.Random(seed).sample(range(first, end), number)]

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rnnlib import guards
 from rnnlib.data import places
 
 if TYPE_CHECKING:
@@ -122,10 +123,11 @@ def load_glove(dim: int, words: Iterable[str]) -> tuple["torch.Tensor", "torch.T
     """
     import torch
 
-    if dim not in DIMS:
-        raise ValueError(f"GloVe 6B has no vectors of {dim!r} numbers; choose one of {', '.join(map(str, DIMS))}")
+    if not isinstance(dim, (int, float)) or dim not in DIMS:
+        raise ValueError(f"GloVe 6B has no vectors of dim={dim!r} numbers; choose one of {', '.join(map(str, DIMS))}")
     if isinstance(words, str):
         raise ValueError(f"words={reprlib.repr(words)} is one text, whose letters would be looked up: give a list")
+    guards.check_loop(words=words)
     dim, words = int(dim), list(words)  # 100.0 is 100 too, and a generator can be read but once
     (known, rows), place = _find(dim)
     row = {word: i for i, word in enumerate(known)}

@@ -262,7 +262,7 @@ def load_imdb(split: str) -> list[Review]:
 
     Raises ValueError for another `split`.
     """
-    if split not in HALVES:
+    if not isinstance(split, str) or split not in HALVES:
         raise ValueError(f"unknown split {split!r}; choose one of {', '.join(map(repr, HALVES))}")
     reviews, place = (_official or _halves())[split]
     print(f"imdb_{split}: {len(reviews):,} reviews from {place}")

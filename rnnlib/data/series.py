@@ -1,6 +1,9 @@
 """A series of the reader's own: read a table of numbers in time, and say what is wrong with it."""
 
+import os
 from typing import TYPE_CHECKING
+
+from rnnlib import guards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +36,17 @@ def load_series(
     """
     import pandas as pd
 
-    columns = [columns] if isinstance(columns, str) else list(columns)
+    guards.check_path(path=path)
+    guards.check_text(time=time, every=every)
+    columns = [columns] if isinstance(columns, str) else columns
+    guards.check_ordered(columns=columns)
+    columns = list(columns)
+    guards.check_zone(zone)
+    guards.check_every(every)
+    if not columns or not os.path.isfile(path):
+        raise ValueError(
+            f"path={str(path)!r} must be a file, and columns={columns} the names of one or more of its columns"
+        )
     table = pd.read_csv(path, **({"dtype": str} | options))
     missing = [name for name in [time, *columns] if name not in table.columns]
     if missing:

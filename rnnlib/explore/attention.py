@@ -3,7 +3,7 @@
 import ipywidgets as widgets
 import torch
 
-from rnnlib import attention, drawings, plots, pretrained
+from rnnlib import attention, drawings, guards, plots, pretrained
 from rnnlib.attention import BOS, EOS, LETTERS, PHONEMES
 from rnnlib.explore.frame import Explorer
 
@@ -54,6 +54,7 @@ class AttentionInspector(Explorer):
     }
 
     def __init__(self, model=None, word="photograph"):
+        guards.check_text(word=word)
         self.model = model or pretrained.trained_phoneme_model()
         super().__init__(
             word=widgets.Text(word, description="word", continuous_update=False),
@@ -119,6 +120,7 @@ class Bottleneck(Explorer):
     }
 
     def __init__(self, rows):
+        guards.check_rows_with(("model", "hidden", "1"), rows)
         self.curves = {(row["model"], row["hidden"]): row for row in reversed(rows)}
         self.lengths = sorted(int(key) for key in rows[0] if key.isdecimal())
         sizes = sorted({row["hidden"] for row in rows})
@@ -186,6 +188,7 @@ class BeamTree(Explorer):
     shown_cut = 2  # beginnings shown at each step that fell out
 
     def __init__(self, model=None, word="lead"):
+        guards.check_text(word=word)
         self.model = model or pretrained.trained_phoneme_model()
         super().__init__(
             word=widgets.Text(word, description="word", continuous_update=False),

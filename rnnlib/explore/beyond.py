@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rnnlib import beyond, drawings, plots, recurrences
+from rnnlib import beyond, drawings, guards, plots, recurrences
 from rnnlib.explore.frame import Explorer
 from rnnlib.layers import ManyToOne
 
@@ -22,6 +22,7 @@ class StartLength(Explorer):
     goal = 32
 
     def __init__(self, max_steps=400):
+        guards.check_sizes(max_steps=max_steps)
         self.max_steps = max_steps
         super().__init__(
             start=widgets.IntSlider(2, min=1, max=self.goal, description="first length", continuous_update=False),
@@ -104,6 +105,7 @@ class MazeWalk(Explorer):
     shown = 8
 
     def __init__(self, policy):
+        guards.check_language_models(policy=policy)
         self.policy = policy
         super().__init__(
             length=widgets.IntSlider(10, min=2, max=60, description="corridor, steps"),
@@ -182,6 +184,7 @@ class Recurrence(Explorer):
     marks = (6, 40)
 
     def __init__(self, num_steps=60):
+        guards.check_sizes(num_steps=num_steps)
         self.num_steps = num_steps
         super().__init__(
             a=widgets.FloatSlider(0.9, min=0.0, max=1.0, step=0.01, description="a, what is kept"),

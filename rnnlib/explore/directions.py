@@ -36,6 +36,11 @@ class LeakDetector(Explorer):
     }
 
     def __init__(self, ahead, both, vocab, ids, num_steps=35, prefix="the time traveller ", num_tokens=150):
+        vocab = text.as_vocab(vocab)
+        guards.check_language_models(ahead=ahead, both=both)
+        guards.check_sizes(num_steps=num_steps)
+        guards.check_whole_numbers(ids, "of a text", "give vocab[tokens]")
+        guards.check_length(ids, num_steps)
         for model in (ahead, both):
             guards.check_vocab(model, vocab)
         self.models, self.vocab, self.ids, self.num_steps = {"forward": ahead, "both": both}, vocab, ids, num_steps
@@ -161,6 +166,9 @@ class WhoSeesWhat(Explorer):
     read_outs = ("output[:, -1]", "output[:, 0]", "h_n[-2], h_n[-1]")
 
     def __init__(self, characters="time machine", num_hiddens=4, seed=0):
+        guards.check_text(characters=characters)
+        guards.check_sizes(num_hiddens=num_hiddens)
+        guards.check_seed(seed)
         self.characters, self.num_hiddens, self.seed = characters, num_hiddens, seed
         super().__init__(
             half=widgets.ToggleButtons(options=self.halves, value="both", description="half of the output"),
@@ -265,6 +273,9 @@ class WordEnds(Explorer):
     longest = 60
 
     def __init__(self, ahead, both, deep, vocab, sentence="the time traveller smiled round at us"):
+        vocab = text.as_vocab(vocab)
+        guards.check_letter_models(ahead=ahead, both=both, deep=deep)
+        guards.check_text(sentence=sentence)
         self.splitters, self.vocab = {"forward only": ahead, "both": both, "both, deep": deep}, vocab
         super().__init__(
             sentence=widgets.Text(sentence, description="text", continuous_update=False),

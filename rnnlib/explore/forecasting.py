@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from torch import nn
 
-from rnnlib import baselines, forecasting, plots
+from rnnlib import baselines, forecasting, guards, plots
 from rnnlib.explore.frame import Explorer
 
 
@@ -32,12 +32,16 @@ class ForecastFan(Explorer):
     past = 48
 
     def __init__(self, times, series, forecasts, horizons):
+        guards.check_times(times)
+        guards.check_named(forecasts=forecasts)
+        guards.check_real_rows(series=series, horizons=horizons)
         self.times, self.series, self.horizons = times, torch.as_tensor(series), tuple(horizons)
         self.forecasts = {name: torch.as_tensor(forecast) for name, forecast in forecasts.items()}
         for name, forecast in self.forecasts.items():
             if tuple(forecast.shape) not in (shape := (len(self.series), len(self.horizons)), (*shape, 3)):
                 raise ValueError(
-                    f"the forecast {name!r} has shape {tuple(forecast.shape)}; it must be {shape} or (…, 3)"
+                    f"the forecast {name!r} has shape {tuple(forecast.shape)}; for this series and these horizons "
+                    f"it must be {shape} or (…, 3)"
                 )
         last = len(self.series) - max(self.horizons) - 1
         if last <= self.past:
@@ -146,6 +150,8 @@ class LeakMeter(Explorer):
     models = ("nearest window", "line")
 
     def __init__(self, series, horizon=24):
+        guards.check_real_rows(series=series)
+        guards.check_sizes(horizon=horizon)
         self.series, self.horizon = np.asarray(series, dtype=np.float64), horizon
         if len(self.series) < (least := 25 * (self.length + horizon)):
             raise ValueError(f"the series has {len(self.series)} hours: give {least} or more")
@@ -235,6 +241,8 @@ class FreeRun(Explorer):
     read = 200
 
     def __init__(self, model, weights, series):
+        guards.check_forecasting(model)
+        guards.check_real_rows(weights=weights, series=series)
         self.model, self.weights = model, np.asarray(weights, dtype=np.float64)
         self.series = torch.as_tensor(series, dtype=torch.float32)
         if len(self.series) < (least := self.read + 600):

@@ -53,6 +53,9 @@ class GateConsole(Explorer):
     longest = 60
 
     def __init__(self, model, vocab, characters="the time traveller smiled and looked round at us"):
+        vocab = text.as_vocab(vocab)
+        guards.check_vocab(model, vocab)
+        guards.check_text(characters=characters)
         layer = model.rnn
         if not isinstance(layer, nn.LSTM) or layer.num_layers > 1 or layer.bidirectional:
             raise ValueError(
@@ -195,6 +198,8 @@ class ForgetBiasHalfLife(Explorer):
     ticks = (1, 2, 5, 10, 20, 40, 80, 160)
 
     def __init__(self, recall, chance=0.25):
+        guards.check_named(recall=recall)
+        guards.check_shares(chance=chance)
         self.recall, self.chance = recall, chance
         super().__init__(
             bias=widgets.FloatSlider(1.0, min=-1.0, max=5.0, step=0.1, description="forget bias b"),
@@ -286,6 +291,9 @@ class Connectivity(Explorer):
     question = "which network looks furthest back?"
 
     def __init__(self, models, vocab, characters="the time traveller for so it will be convenient to speak of him"):
+        vocab = text.as_vocab(vocab)
+        guards.check_named(models=models)
+        guards.check_text(characters=characters)
         for model in models.values():
             guards.check_vocab(model, vocab)
         if len(characters) < 4:

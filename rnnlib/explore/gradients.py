@@ -46,6 +46,7 @@ class JacobianLab(Explorer):
     }
 
     def __init__(self, num_hiddens=64, num_steps=100, seed=0):
+        guards.check_seed(seed)
         guards.check_sizes(num_hiddens=num_hiddens, num_steps=num_steps)
         self.num_hiddens, self.num_steps, self.seed = num_hiddens, num_steps, seed
         super().__init__(
@@ -303,6 +304,7 @@ class TruncationWindow(Explorer):
     question = "how long must the windows be for a cosine of 0.9 with the full gradient?"
 
     def __init__(self, model, X, Y):
+        guards.check_truncation(model, X, Y, 1)
         check_minibatch((X, Y), model)
         check_one_state(model)
         self.model, self.T = model, X.shape[1]

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnlib import lettering, plots
+from rnnlib import guards, lettering, plots
 from rnnlib.explore.frame import Explorer
 from rnnlib.gradients import clip_gradients
 from rnnlib.layers import LanguageModel, num_directions
@@ -45,6 +45,7 @@ class ParameterLedger(Explorer):
     }
 
     def __init__(self, vocab_size=28):
+        guards.check_sizes(vocab_size=vocab_size)
         self.vocab_size = vocab_size
         super().__init__(
             model=widgets.ToggleButtons(options=["from scratch", *LAYERS], value="nn.RNN", description="layer"),
@@ -261,6 +262,8 @@ class SpeedRace(Explorer):
     }
 
     def __init__(self, vocab_size=28, num_steps=35, rounds=5, device=None):
+        guards.check_sizes(vocab_size=vocab_size, num_steps=num_steps, rounds=rounds)
+        guards.check_place(device)
         self.vocab_size, self.num_steps, self.rounds = vocab_size, num_steps, rounds
         self.device = torch.device(device or "cpu")
         self.runs = {}  # (num_hiddens, batch_size) -> tokens a second by name, so that a setting races once

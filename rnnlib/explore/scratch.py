@@ -10,6 +10,7 @@ from rnnlib import environment, guards, layers, lettering, plots, scratch, text,
 from rnnlib.baselines import NGram, geometric_mean_of_inverses
 from rnnlib.explore.frame import Explorer, typed
 from rnnlib.guards import check_drawable_numbers, check_one_state
+from rnnlib.text import as_vocab
 
 
 class TemperatureDesk(Explorer):
@@ -25,6 +26,8 @@ class TemperatureDesk(Explorer):
     question = "what does the model write as the temperature goes to 0, and what at 3?"
 
     def __init__(self, model, vocab, prefix="time traveller", num_tokens=120):
+        vocab = as_vocab(vocab)
+        guards.check_num_tokens(num_tokens)
         guards.check_vocab(model, vocab)
         guards.check_prefix(vocab, prefix)
         self.model, self.vocab, self.prefix, self.num_tokens = model, vocab, prefix, num_tokens
@@ -112,6 +115,8 @@ class UnrollStepper(Explorer):
     presets = {"keep the state": {"reset_at": 0}, "reset before the 8th": {"reset_at": 8}}  # noqa: RUF012
 
     def __init__(self, model, vocab, text="the time traveller"):
+        vocab = as_vocab(vocab)
+        guards.check_text(text=text)
         guards.check_vocab(model, vocab)
         check_one_state(model)
         self.model, self.vocab = model, vocab
@@ -221,6 +226,10 @@ class HiddenSizeLab(Explorer):
     sizes = (8, 16, 32, 64, 128, 256)
 
     def __init__(self, train_ids, valid_ids, vocab_size, epochs=40, device=None):
+        guards.check_sizes(vocab_size=vocab_size, epochs=epochs)
+        guards.check_whole_numbers(train_ids, "to train on (train_ids)", "give vocab[tokens]")
+        guards.check_whole_numbers(valid_ids, "to measure on (valid_ids)", "give vocab[tokens]")
+        guards.check_place(device)
         self.train_ids, self.valid_ids, self.vocab_size = train_ids, valid_ids, vocab_size
         self.epochs, self.device = epochs, device
         self.runs = {}  # (num_hiddens, input_scale) -> what was measured, so that a setting trains only once
@@ -329,6 +338,9 @@ class PerplexityRuler(Explorer):
     question = "a table that has counted all strings of 8 characters: is it better than one of 3 on new text?"
 
     def __init__(self, train_ids, valid_ids, vocab_size, models=None):
+        guards.check_whole_numbers(train_ids, "to count (train_ids)", "give vocab[tokens]")
+        guards.check_whole_numbers(valid_ids, "to measure on (valid_ids)", "give vocab[tokens]")
+        guards.check_perplexities(models=models)
         guards.check_sizes(vocab_size=vocab_size)
         self.train_ids, self.valid_ids, self.vocab_size = train_ids, valid_ids, vocab_size
         self.models = dict(models or {})

@@ -9,10 +9,11 @@ import torch
 from matplotlib.ticker import NullLocator
 from torch import nn
 
-from rnnlib import layers, plots, sentiment
+from rnnlib import guards, layers, plots, sentiment
 from rnnlib.explore.frame import Explorer
 from rnnlib.guards import check_drawable_numbers
 from rnnlib.lettering import drawable, font_families
+from rnnlib.text import as_vocab
 
 PRAISE = (
     "I expected little, and the first half hour is slow. But then the two leads meet, and from there on this is a "
@@ -70,6 +71,10 @@ class PaddingLens(Explorer):
     most = 200
 
     def __init__(self, model, vocab, first=PRAISE, second=COMPLAINT):
+        vocab = as_vocab(vocab)
+        guards.check_classifier(model)
+        guards.check_reviews_vocab(vocab)
+        guards.check_text(first=first, second=second)
         self.states = self._read(model, [sentiment.encode(review, vocab) for review in (first, second)])
         for name, states in self.states.items():
             check_drawable_numbers(f"the {name} of the reviews", states)
@@ -190,6 +195,10 @@ class RunningVerdict(Explorer):
     most_bars = 10
 
     def __init__(self, model, vocab, samples=None, max_length=400):
+        vocab = as_vocab(vocab)
+        guards.check_classifier(model)
+        guards.check_reviews_vocab(vocab)
+        guards.check_sizes(max_length=max_length)
         self.model, self.vocab, self.max_length = model, vocab, max_length
         samples = samples or {"praise": PRAISE, "complaint": COMPLAINT, "not bad": DOUBT}
         self.presets = {name: {"review": review} for name, review in samples.items()}
@@ -339,6 +348,9 @@ class ThresholdDesk(Explorer):
     grid = np.linspace(0.01, 0.99, 99)
 
     def __init__(self, logits, labels, texts):
+        guards.check_labelled(logits, labels)
+        guards.check_ordered(texts=texts)
+        guards.check_texts(texts)
         self.labels = torch.as_tensor(labels).cpu().numpy().astype(bool)  # (N,)
         check_drawable_numbers("the list of logits", logits)
         self.p = torch.as_tensor(logits).double().sigmoid().cpu().numpy()  # (N,)

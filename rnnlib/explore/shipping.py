@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rnnlib import layers, lettering, plots, scratch, shipping, text
+from rnnlib import guards, layers, lettering, plots, scratch, shipping, text
 from rnnlib.explore.frame import Explorer
 
 SCALES = {"a scale a row": shipping.row_scales, "one scale a matrix": shipping.one_scale}
@@ -35,6 +35,12 @@ class BitsBench(Explorer):
     all_bits = range(2, 9)
 
     def __init__(self, models, vocab, characters, prefix="the "):
+        vocab = text.as_vocab(vocab)
+        guards.check_named(models=models)
+        guards.check_text(characters=characters)
+        guards.check_prefix(vocab, prefix)
+        if len(characters) < 24:
+            raise ValueError(f"characters={characters!r} are too few: give a text of at least 24")
         self.models, self.vocab, self.prefix = models, vocab, prefix
         ids = torch.tensor(vocab[list(characters)])
         self.batches = text.sequential_batches(ids, 8, min(50, len(ids) // 8 - 1), offset=0)
@@ -142,6 +148,7 @@ class ContextCost(Explorer):
     }
 
     def __init__(self, rows):
+        guards.check_rows_with(("context", "streams", "decoder", "cache kB"), rows)
         self.rows = {(row["context"], row["streams"]): row for row in rows}
         contexts, streams = (sorted({row[name] for row in rows}) for name in ("context", "streams"))
         self.largest = {name: max(row[name] for row in rows) for name in ("decoder", "cache kB")}
@@ -246,6 +253,7 @@ class BatchingDesk(Explorer):
     }
 
     def __init__(self, step_ms):
+        guards.check_named(step_ms=step_ms)
         self.step_ms = step_ms
         super().__init__(
             clients=widgets.SelectionSlider(options=(1, 4, 16, 64, 256), value=64, description="clients"),

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from rnnlib import drawings, lettering, plots
 from rnnlib.explore.frame import Explorer
 from rnnlib.guards import check_ribbon
-from rnnlib.text import Vocab, clean, one_hot, random_batches, sequential_batches
+from rnnlib.text import Vocab, as_vocab, clean, one_hot, random_batches, sequential_batches
 
 OPENING = "the time traveller for so it will be convenient to speak of him was expounding"
 
@@ -35,6 +35,7 @@ class TensorTape(Explorer):
     max_steps = 12
 
     def __init__(self, vocab=None):
+        vocab = None if vocab is None else as_vocab(vocab)
         self.vocab = Vocab(" " + string.ascii_lowercase) if vocab is None else vocab
         super().__init__(
             text=widgets.Text("the time / traveller / machines", description="sentences", continuous_update=False),
