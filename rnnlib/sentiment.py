@@ -11,15 +11,22 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnlib.gradients import clip_gradients
 from rnnlib.guards import (
+    check_blocks,
     check_embedded_ids,
+    check_known_ids,
+    check_labelled,
+    check_labels,
+    check_length_of_rows,
     check_lengths,
     check_reader,
     check_reviews_vocab,
+    check_rows,
     check_seed,
     check_sizes,
     check_text,
+    check_texts,
+    check_vocab_size,
 )
-from rnnlib.guards import reviews as guards
 from rnnlib.layers import num_directions
 from rnnlib.scratch import evaluating
 from rnnlib.text import Vocab, as_tensor, as_vocab
@@ -50,8 +57,8 @@ def review_vocab(texts, size=25_000):
     texts: training reviews alone, or the test leaks into the ids; the size counts both
     reserved ids.
     """
-    guards.check_texts(texts)
-    guards.check_vocab_size(size)
+    check_texts(texts)
+    check_vocab_size(size)
     counts = collections.Counter()
     for text in texts:
         counts.update(tokenize_review(text))
@@ -94,8 +101,8 @@ def pad(rows, length=0):
 
     Returns ids (N, T), T at least ``length``, and the lengths of the rows (N,).
     """
-    guards.check_rows(rows)
-    guards.check_length_of_rows(length)
+    check_rows(rows)
+    check_length_of_rows(length)
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.full((len(rows), max(length, int(lengths.max()))), PAD)
     for i, row in enumerate(rows):
@@ -132,8 +139,8 @@ class Buckets:
 
     def __init__(self, rows, labels, batch_size, seed=0):
         check_sizes(batch_size=batch_size)
-        guards.check_rows(rows)
-        guards.check_labels(labels, len(rows))
+        check_rows(rows)
+        check_labels(labels, len(rows))
         check_seed(seed)
         self.rows = [as_tensor(row) for row in rows]
         self.labels, self.batch_size = as_tensor(labels), batch_size
@@ -156,7 +163,7 @@ def hold_out_blocks(reviews, num_valid=1250):
     in different orders, though. reviews: by label and id, as ``data.load_imdb`` sorts
     them. Returns two lists, for training and for validation.
     """
-    guards.check_blocks(reviews, num_valid)
+    check_blocks(reviews, num_valid)
     train, valid = [], []
     for label in (0, 1):
         group = [review for review in reviews if review.label == label]
@@ -306,10 +313,10 @@ def score_reviews(model, rows, batch_size=256):
 
     rows: 1-D tensors of ids; those of like length share a batch.
     """
-    guards.check_rows(rows)
+    check_rows(rows)
     check_sizes(batch_size=batch_size)
     rows = [as_tensor(row) for row in rows]
-    guards.check_known_ids(model, rows)
+    check_known_ids(model, rows)
     parameter = next(model.parameters())
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     result = torch.empty(len(rows), dtype=parameter.dtype)
@@ -323,7 +330,7 @@ def score_reviews(model, rows, batch_size=256):
 
 def accuracy(logits, labels):
     """Return the share of reviews whose logit has the sign of their label."""
-    guards.check_labelled(logits, labels)
+    check_labelled(logits, labels)
     logits, labels = as_tensor(logits), as_tensor(labels)
     right = (logits > 0) == labels.to(logits.device).bool()
     return float(right.double().mean())
