@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import diagrams  # noqa: E402
+import live  # noqa: E402
+import nbformat  # noqa: E402
 from links import links  # noqa: E402
 
 project = "Recurrent neural networks, live"
@@ -44,7 +46,8 @@ html_theme = "furo"
 html_title = project
 html_static_path = ["_static"]
 html_extra_path = ["site"]  # the front door, which leads here
-html_css_files = ["book.css"]
+html_css_files = ["book.css", "live.css"]
+html_js_files = [("live.js", {"defer": "defer"})]
 html_show_copyright = False
 
 
@@ -105,6 +108,14 @@ def offer_other_places(app, pagename, templatename, context, doctree):
             context["body"] = f'<p class="elsewhere">{anchors}</p>' + context["body"]
 
 
+def name_frames(app, pagename, templatename, context, doctree):
+    """Tell the page of a chapter which files its explorers move by."""
+    folder, _, chapter = pagename.rpartition("/")
+    if folder == "notebooks":
+        notebook = nbformat.read(ROOT / f"{pagename}.ipynb", as_version=4)
+        context["body"] += live.index(notebook, chapter[:2])
+
+
 def setup(app):
     """Register what this book adds to Sphinx."""
     app.add_directive("mermaid", Mermaid)
@@ -112,3 +123,4 @@ def setup(app):
     app.connect("source-read", list_modules)
     app.connect("autodoc-process-docstring", escape_stars, priority=400)  # before napoleon
     app.connect("html-page-context", offer_other_places)
+    app.connect("html-page-context", name_frames)

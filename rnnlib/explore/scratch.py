@@ -54,6 +54,11 @@ class TemperatureDesk(Explorer):
             model = scratch.ScratchRNN(len(vocab), 16, sigma=0.5)
         return {"model": model, "vocab": vocab, "num_tokens": 60}
 
+    def settings(self):
+        """Many temperatures; few seeds and top-k, which say the same in other words."""
+        few = {"top_k": sorted({1, 3, 10, len(self.vocab)}), "seed": [1, 2, 3]}
+        return super().settings() | {"temperature": [i / 4 for i in range(13)]} | few
+
     def measure(self, temperature, top_k, seed):
         """Return the model's and the drawn distribution, its effective number of choices, and a sampled text."""
         p = scratch.next_token_probabilities(self.logits, temperature, top_k)
@@ -327,6 +332,7 @@ class PerplexityRuler(Explorer):
 
     title = "Perplexity ruler"
     question = "a table that has counted all strings of 8 characters: is it better than one of 3 on new text?"
+    most_settings = 63  # each counts all strings anew
 
     def __init__(self, train_ids, valid_ids, vocab_size, models=None):
         guards.check_sizes(vocab_size=vocab_size)
