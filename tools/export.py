@@ -41,7 +41,7 @@ def page(path, chapters):
     place = chapters.index(path)
     around = {"before": chapters[max(0, place - 1) : place], "after": chapters[place + 1 : place + 2]}
     resources = {"title": title(notebook), "mathjax": f"assets/{MATHJAX}"}
-    resources["frames"] = live.index(notebook, path.name[:2])
+    resources["frames"] = live.index(path.name[:2], live.titles(notebook))
     for name, paths in around.items():
         resources[name] = [(f"{p.stem}.html", title(nbformat.read(p, as_version=4))) for p in paths]
     exporter = HTMLExporter(template_file=str(ROOT / "tools" / "page.html.j2"))

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import jupytext
+import live
 import nbformat
 import slides
 from nbclient import NotebookClient
@@ -28,7 +29,7 @@ from rnnlib import check, data
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = ROOT / "build" / "text"
-FRAMES = ROOT / "docs" / "_static" / "live"
+DRAWN = ROOT / "build" / "frames"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -111,7 +112,8 @@ def run(path):
     """Execute a chapter from a fresh kernel and save it; on an error save nothing. A change of text runs nothing."""
     notebook = filled_in(path)
     stored = tidy(jupytext.read(path)) if path.exists() else None
-    if stored is not None and code_of(notebook) == code_of(stored):
+    known = stored is not None and code_of(notebook) == code_of(stored)
+    if known:
         keep_outputs(notebook, stored)
         print(f"{path.name}: the code is the stored one, so nothing was run")
     else:
@@ -121,6 +123,8 @@ def run(path):
     nbformat.write(tidy(notebook), path)
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(path)], check=True)
     slides.mark(path)
+    if not known:
+        live.keep(path, DRAWN)
 
 
 def draw_frames(path):
@@ -128,14 +132,14 @@ def draw_frames(path):
     notebook = jupytext.read(path)
     require_corpora(corpora(notebook))
     execute(notebook, path)
+    live.keep(path, DRAWN)
 
 
 def execute(notebook, path):
-    """Run the cells of a chapter in its folder, from a fresh kernel, and keep the frames of its explorers."""
+    """Run the cells of a chapter in its folder, from a fresh kernel, which also draws the frames of its explorers."""
     started = time.perf_counter()
-    drawn = TEXT.parent / "frames" / path.stem[:2]
-    shutil.rmtree(drawn, ignore_errors=True)
-    os.environ["RNNLIB_FRAMES"] = str(drawn)
+    shutil.rmtree(DRAWN, ignore_errors=True)
+    os.environ["RNNLIB_FRAMES"] = str(DRAWN)
     os.environ["OMP_NUM_THREADS"] = "1"  # as the tests run it: the numbers of a run don't depend on the machine's cores
     client = NotebookClient(
         notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
@@ -144,9 +148,6 @@ def execute(notebook, path):
         client.execute()
     except CellExecutionError as error:
         sys.exit(f"{path.name}: not saved, a cell failed\n{error}")
-    shutil.rmtree(FRAMES / drawn.name, ignore_errors=True)
-    if drawn.exists():
-        shutil.copytree(drawn, FRAMES / drawn.name)
     print(f"{path.name}: {time.perf_counter() - started:.0f} s")
 
 

@@ -136,8 +136,8 @@ const rnnlive = (() => {
   };
 
   document.addEventListener("DOMContentLoaded", () => {
-    const names = JSON.parse(document.getElementById("rnnlive")?.textContent ?? "[]");
-    const parts = new Map();
+    const lists = [...document.querySelectorAll("script.frames")].map((list) => JSON.parse(list.textContent));
+    const names = Object.assign({}, ...lists), parts = new Map();
     const near = new IntersectionObserver((entries) => {
       for (const { target } of entries.filter((entry) => entry.isIntersecting)) {
         near.unobserve(target);
@@ -145,11 +145,12 @@ const rnnlive = (() => {
         load(name).then(unpack).then((album) => mount(part, album));
       }
     }, { rootMargin: "800px" });
-    stored().forEach((part, i) => {
-      if (!names[i]) return;
-      parts.set(part.heading, [part, names[i]]);
+    for (const part of stored()) {
+      const name = names[part.heading.firstElementChild.textContent];
+      if (!name) continue;
+      parts.set(part.heading, [part, name]);
       near.observe(part.heading);
-    });
+    }
   });
 
   return { add: (title, packed) => { document.currentScript.packed = packed; } };
