@@ -3,6 +3,7 @@
 Run with `make test-browser`. Screenshots go to build/screenshots.
 """
 
+import re
 import statistics
 import subprocess
 import sys
@@ -177,6 +178,34 @@ def test_without_javascript_the_stored_page_remains(folder, open_page):
         assert page.get_by_text(title, exact=True).count()
     assert page.get_by_text("Run this cell in JupyterLab to move:").count() and page.get_by_text("Seen:").count()
     assert not page.locator(".live").count()
+
+
+def test_a_network_learns_in_the_page(folder, open_page):
+    if folder.name == "html":
+        pytest.skip("make html has chapters alone")
+    page = open_page(folder.parent / "docs" / "train.html", viewport={"width": 390, "height": 844})
+    go, state = page.locator("#train-go"), page.locator("#train")
+    finding = page.locator("#train-finding")
+    go.click()
+    page.wait_for_function("document.getElementById('train-finding').innerText.match(/: (\\d+) epochs/)?.[1] >= 12")
+    go.focus()
+    page.keyboard.press("Enter")
+    assert state.get_attribute("data-state") == "stopped" and go.inner_text() == "Go on"
+    said = finding.inner_text()
+    numbers = [float(number) for number in re.findall(r"\d+\.?\d*", said)]
+    _, train, _, best, _, uniform, unigram = numbers
+    assert train < best < unigram < uniform, said
+    sample = page.locator("#train-sample").inner_text()
+    assert sample.startswith("the ") and len(sample) > 100
+    page.locator("#train-temperature").press("Home")
+    assert page.locator("#train-sample").inner_text() != sample
+    page.wait_for_timeout(300)
+    assert finding.inner_text() == said, "it stopped"
+    page.locator("#train-text").fill("too short")
+    page.locator("#train-text").blur()
+    go.click()
+    assert finding.inner_text() == "Not possible: a text of 9 characters is too short: take 300 or more."
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_time_of_a_move_is_told(folder, open_page):
