@@ -1,6 +1,7 @@
 """The network that trains in a page is chapter 2's: its JavaScript, run by node, against PyTorch in float64."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rnnlib import scratch, text
+from rnnlib import explore, scratch, text
+from rnnlib.explore import frames
 
 STATIC = Path(__file__).resolve().parent.parent / "docs" / "_static"
 NODE = shutil.which("node")
@@ -20,9 +22,16 @@ V, H, N, T = 7, 5, 3, 6
 SCRIPT = f"""
 const {{ Network, nextProbabilities, randomNumbers, sequentialBatches }} = require({str(STATIC / "network.js")!r});
 const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
-const network = new Network(given.V, given.H, randomNumbers(0));
-for (const name of Object.keys(network.params)) network.params[name] = Float64Array.from(given.params[name]);
+const network = given.stored ? Network.load(given.stored) : new Network(given.V, given.H, randomNumbers(0));
+if (given.params) for (const name in network.params) network.params[name] = Float64Array.from(given.params[name]);
 const list = (params) => Object.fromEntries(Object.entries(params).map(([name, W]) => [name, Array.from(W)]));
+"""
+
+READ = """
+    const h = given.prefix.reduce((state, id) => network.step(id, state), network.begin());
+    const logits = network.readOut(h);
+    const probabilities = given.temperatures.map((T) => nextProbabilities(logits, T));
+    console.log(JSON.stringify({ probabilities, text: network.write(given.prefix, 60, 0, randomNumbers(1)) }));
 """
 
 
@@ -107,18 +116,12 @@ def test_probabilities_and_greedy_text_are_those_of_the_book(model):
     model.params[-1][vocab["<unk>"]] = -100.0  # which the book never writes
     logits, _ = model(torch.tensor([vocab[list(prefix)]]))
     expected = [scratch.next_token_probabilities(logits[-1], temperature).tolist() for temperature in temperatures]
-    program = """
-        const h = given.prefix.reduce((state, id) => network.step(id, state), network.begin());
-        const logits = network.readOut(h);
-        const probabilities = given.temperatures.map((T) => nextProbabilities(logits, T));
-        console.log(JSON.stringify({ probabilities, text: network.write(given.prefix, 40, 0, randomNumbers(1)) }));
-    """
     given = {"prefix": vocab[list(prefix)], "temperatures": temperatures}
-    found = javascript(program, V=V, H=H, params=weights(model), **given)
+    found = javascript(READ, V=V, H=H, params=weights(model), **given)
     for got, want in zip(found["probabilities"], expected, strict=True):
         assert got == pytest.approx(want, abs=1e-9)
     written = "".join(vocab.decode(found["text"]))
-    assert prefix + written == scratch.generate(model, vocab, prefix, 40, temperature=0)
+    assert prefix + written == scratch.generate(model, vocab, prefix, 60, temperature=0)
     assert len(set(written)) > 1
 
 
@@ -131,3 +134,39 @@ def test_draws_follow_the_distribution():
     drawn = javascript(program, V=V, H=H, params=params | {"b_q": bias})
     for i, p in enumerate(torch.softmax(torch.tensor(bias) / 2, 0).tolist()):
         assert abs(drawn.count(i) / 4000 - p) < 4 * (p * (1 - p) / 4000) ** 0.5
+
+
+@needs_node
+def test_a_network_as_pages_ship_it_is_the_model():
+    """Of 16 bits a weight: probabilities within 2e-3, and the same greedy text."""
+    explorer_class, arguments = explore.catalogue()["TemperatureDesk"]
+    desk = explorer_class(**arguments)
+    stored, vocab, temperatures = desk.assets()["network"], desk.vocab, (0.05, 0.5, 1.0, 2.0)
+    assert stored["tokens"] == vocab.tokens and stored["prefix"] == desk.prefix
+    found = javascript(READ, stored=stored, prefix=vocab[list(desk.prefix)], temperatures=temperatures)
+    logits = desk.logits.clone()
+    logits[vocab["<unk>"]] = float("-inf")
+    for temperature, got in zip(temperatures, found["probabilities"], strict=True):
+        assert got == pytest.approx(torch.softmax(logits / temperature, 0).tolist(), abs=2e-3)
+    assert desk.prefix + "".join(vocab.decode(found["text"])) == scratch.generate(
+        desk.model, vocab, desk.prefix, 60, temperature=0
+    )
+
+
+@needs_node
+def test_the_network_in_the_page_is_that_of_its_chapter():
+    """What chapter 2's desk says of its network, all characters kept: choices that are left, greedy text."""
+    (path,) = (STATIC / "live" / "02").glob("TemperatureDesk-*.js")
+    album, _ = frames.unpack(path.read_text(encoding="utf-8"))
+    stored = album["network"]
+    temperature, top_k, seed = album["controls"]
+    temperatures = [float(value) for value in temperature["values"]]
+    prefix = [stored["tokens"].index(character) for character in stored["prefix"]]
+    found = javascript(READ, stored=stored, prefix=prefix, temperatures=temperatures)
+    settings = len(top_k["values"]) * len(seed["values"])
+    for i, p in enumerate(torch.tensor(found["probabilities"], dtype=torch.float64)):
+        sentence = album["sentences"][i * settings + settings - 1]  # all characters are kept
+        said = float(re.search(r"drawn from ([\d.]+) effective", sentence)[1])
+        assert torch.special.entr(p).sum().exp().item() == pytest.approx(said, abs=0.06), sentence
+    written = "".join(stored["tokens"][i] for i in found["text"])
+    assert (stored["prefix"] + written)[:40] in album["sentences"][settings - 1]

@@ -68,7 +68,7 @@ def copy_mathjax():
 def copy_frames():
     """Put the pictures that explorers move by beside the pages, and what shows them."""
     shutil.rmtree(OUT / "assets" / "live", ignore_errors=True)
-    for name in ("live", "live.js", "live.css"):
+    for name in ("live", "network.js", "live.js", "live.css"):
         source, target = live.FOLDER.parent / name, OUT / "assets" / name
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
 

@@ -80,6 +80,43 @@ const rnnlive = (() => {
     return (control.kind === "slider" ? slider : long ? list : buttons)(control, `live-${++counter}`, move);
   };
 
+  // A text that the reader types, and how the chapter's own network writes on.
+  const writer = (album) => {
+    const { tokens, prefix } = album.network, network = Network.load(album.network), id = `live-${++counter}`;
+    const text = make("input", { id, type: "text", maxlength: 60, spellcheck: "false", value: prefix });
+    const said = make("output", { for: `${id}-T` });
+    const temperature = make("input", { id: `${id}-T`, type: "range", min: 0, max: 2, step: 0.05, value: 0.5 });
+    const next = make("p"), written = make("p", { class: "written", "aria-live": "polite" });
+    let saying;
+    const write = () => {
+      const T = Number(temperature.value), unknown = Array.from(text.value).find((letter) => !tokens.includes(letter));
+      said.textContent = T.toFixed(2);
+      if (unknown !== undefined || !text.value) {
+        next.textContent = unknown ? `Not possible: the network has never read “${unknown}”.` : "Not possible: type a letter.";
+        return;
+      }
+      const ids = Array.from(text.value, (letter) => tokens.indexOf(letter));
+      const h = ids.reduce((state, read) => network.step(read, state), network.begin());
+      const p = nextProbabilities(network.readOut(h), T);
+      const best = p.map((share, i) => [share, i]).sort((a, b) => b[0] - a[0]).slice(0, 5);
+      const named = best.map(([share, i]) => `${tokens[i] === " " ? "space" : tokens[i]} ${(100 * share).toFixed(1)} %`);
+      next.textContent = `Next: ${named.join(", ")}`;
+      clearTimeout(saying);
+      saying = setTimeout(() => {
+        const more = network.write(ids, 120, T, randomNumbers(1));
+        written.textContent = text.value + more.map((i) => tokens[i]).join("");
+      }, REST);
+    };
+    for (const input of [text, temperature]) input.addEventListener("input", write);
+    write();
+    return make(
+      "div", { class: "writer", role: "group", "aria-label": "Type, and the network writes on" },
+      make("p", {}, "The network itself is in this page: type, and it writes on, with random numbers of the page's own."),
+      make("div", { class: "row" }, make("label", { for: id }, "how it begins"), text),
+      make("div", { class: "row" }, make("label", { for: `${id}-T` }, "temperature"), temperature, said), next, written,
+    );
+  };
+
   // Explorers: the stored heading, picture and finding of a page come alive.
 
   const mount = ({ heading, hint, image, finding }, album) => {
@@ -119,6 +156,7 @@ const rnnlive = (() => {
     if (presets.length) root.append(make("div", { class: "presets" }, "Try: ", ...presets));
     finding.setAttribute("aria-live", "polite");
     root.append(make("div", { class: "picture", tabindex: 0, role: "region", "aria-label": "picture" }, image), finding);
+    if (album.network) root.append(writer(album));
     hint.textContent = `These ${album.sentences.length} settings were drawn beforehand; JupyterLab draws any.`;
     show();
   };

@@ -35,6 +35,18 @@ class Network {
     };
   }
 
+  // A trained network: its arrays are 16-bit whole numbers in base64, and the unit they are counted in.
+  static load({ tokens, ...arrays }) {
+    const decode = ({ unit, packed }) => {
+      const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+      return Float64Array.from(new Int16Array(bytes.buffer), (count) => unit * count);
+    };
+    const network = Object.create(Network.prototype);
+    const params = Object.fromEntries(["W_xh", "W_hh", "b_h", "W_hq", "b_q"].map((name) => [name, decode(arrays[name])]));
+    if (tokens.includes("<unk>")) params.b_q[tokens.indexOf("<unk>")] = -Infinity;  // is never written
+    return Object.assign(network, { V: tokens.length, H: params.b_h.length, params });
+  }
+
   // The state after reading one character from state h.
   step(id, h) {
     const { H, params: { W_xh, W_hh, b_h } } = this, sum = Float64Array.from(b_h);

@@ -75,6 +75,10 @@ class Explorer:
         """Return each control's values to draw for pages without a kernel, a dict of lists; their grid is drawn."""
         return frames.settings(self, self.most_settings)
 
+    def assets(self):
+        """Return what a page without a kernel needs beside pictures; most need nothing."""
+        return {}
+
     def values(self, **values):
         """Return the controls' values, replaced by those that are given.
 

@@ -109,11 +109,19 @@ def shared_lines(pictures):
     return list(numbers), ranges
 
 
+def compact(weights):
+    """Return an array as 16-bit whole numbers in base64, and what one of them stands for."""
+    weights = weights.detach().cpu().double().numpy()
+    unit = float(abs(weights).max() or 1.0) / 32767
+    return {"unit": unit, "packed": base64.b64encode((weights / unit).round().astype("<i2").tobytes()).decode()}
+
+
 def album(explorer):
     """Return all frames of an explorer and what its controls are, as a dict ready for JSON.
 
     ``pictures`` and ``sentences`` run through the settings as :func:`itertools.product` does, the last control fastest;
     ``values`` of a control are what it shows, ``start`` the place of its present one; presets name places of values.
+    ``network`` holds what the page needs to compute by itself, where it does.
     """
     chosen, controls = explorer.settings(), explorer.controls
     with torch.random.fork_rng(devices=[]):  # the chapter goes on as if nobody had looked
@@ -138,7 +146,7 @@ def album(explorer):
         "lines": lines,
         "pictures": ranges,
         "sentences": sentences,
-    }
+    } | explorer.assets()
 
 
 def pack(album):
