@@ -180,6 +180,24 @@ def test_without_javascript_the_stored_page_remains(folder, open_page):
     assert not page.locator(".live").count()
 
 
+def test_the_temperature_desk_reads_what_is_typed(folder, open_page):
+    chapter = next(path for path in CHAPTERS if path.name.startswith("02"))
+    page = open_page(folder / f"{chapter.stem}.html")
+    desk = next(explorer for explorer, content in explorers(page, chapter) if "network" in content)
+    text, written = desk.locator(".writer input[type=text]"), desk.locator(".written")
+    for typed in ("The traveller ", "a machine "):
+        text.fill(typed)
+        page.wait_for_function(
+            "start => document.querySelector('.written').innerText.startsWith(start)", arg=typed.lower()
+        )
+        assert len(written.inner_text()) > 100
+    before = written.inner_text()
+    desk.locator(".writer input[type=range]").press("End")
+    page.wait_for_function("before => document.querySelector('.written').innerText !== before", arg=before)
+    text.fill("café")
+    assert "Not possible: the network has never read “é”." in desk.locator(".writer").inner_text()
+
+
 def test_a_network_learns_in_the_page(folder, open_page):
     if folder.name == "html":
         pytest.skip("make html has chapters alone")

@@ -89,13 +89,14 @@ const rnnlive = (() => {
     const next = make("p"), written = make("p", { class: "written", "aria-live": "polite" });
     let saying;
     const write = () => {
-      const T = Number(temperature.value), unknown = Array.from(text.value).find((letter) => !tokens.includes(letter));
+      const T = Number(temperature.value), typed = text.value.toLowerCase();
+      const unknown = Array.from(typed).find((letter) => !tokens.includes(letter));
       said.textContent = T.toFixed(2);
-      if (unknown !== undefined || !text.value) {
+      if (unknown !== undefined || !typed) {
         next.textContent = unknown ? `Not possible: the network has never read “${unknown}”.` : "Not possible: type a letter.";
         return;
       }
-      const ids = Array.from(text.value, (letter) => tokens.indexOf(letter));
+      const ids = Array.from(typed, (letter) => tokens.indexOf(letter));
       const h = ids.reduce((state, read) => network.step(read, state), network.begin());
       const p = nextProbabilities(network.readOut(h), T);
       const best = p.map((share, i) => [share, i]).sort((a, b) => b[0] - a[0]).slice(0, 5);
@@ -104,7 +105,7 @@ const rnnlive = (() => {
       clearTimeout(saying);
       saying = setTimeout(() => {
         const more = network.write(ids, 120, T, randomNumbers(1));
-        written.textContent = text.value + more.map((i) => tokens[i]).join("");
+        written.textContent = typed + more.map((i) => tokens[i]).join("");
       }, REST);
     };
     for (const input of [text, temperature]) input.addEventListener("input", write);
