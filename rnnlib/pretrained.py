@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rnnlib import attention, data, environment, guards, layers, text, training
-from rnnlib.guards import check_callable, check_history_to_save, check_model, check_whole_numbers
+from rnnlib.guards import check_callable, check_whole_numbers
 
 FOLDER = Path(__file__).parent / "checkpoints"
 
@@ -168,7 +168,7 @@ def load_or_train(model, train, ids, checkpoint=None):
     Raises:
         ValueError: for an unknown or damaged checkpoint, or one whose tensors don't fit the model.
     """
-    check_model(model)
+    guards.check_model(model)
     check_callable(train=train)
     if checkpoint is None:
         return train()
@@ -267,8 +267,8 @@ def save(path, model, history, ids):
     """
     if not isinstance(path, (str, os.PathLike)) or Path(path).suffix != ".safetensors":
         raise ValueError(f"path={str(path)!r} must be the path of a file that ends in .safetensors")
-    check_model(model)
-    check_history_to_save(history)
+    guards.check_model(model)
+    guards.check_history_to_save(history)
     check_whole_numbers(ids, "that the model learned from", "give those of the training text")
     facts = {
         "fingerprint": fingerprint(ids),

@@ -9,23 +9,16 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnnlib import guards
 from rnnlib.gradients import clip_gradients
 from rnnlib.guards import (
-    check_blocks,
     check_embedded_ids,
-    check_known_ids,
-    check_labelled,
-    check_labels,
-    check_length_of_rows,
     check_lengths,
     check_reader,
     check_reviews_vocab,
-    check_rows,
     check_seed,
     check_sizes,
     check_text,
-    check_texts,
-    check_vocab_size,
 )
 from rnnlib.layers import num_directions
 from rnnlib.scratch import evaluating
@@ -57,8 +50,8 @@ def review_vocab(texts, size=25_000):
     texts: training reviews alone, or the test leaks into the ids; the size counts both
     reserved ids.
     """
-    check_texts(texts)
-    check_vocab_size(size)
+    guards.check_texts(texts)
+    guards.check_vocab_size(size)
     counts = collections.Counter()
     for text in texts:
         counts.update(tokenize_review(text))
@@ -87,8 +80,7 @@ def tail(ids, length):
 
 
 def both_ends(ids, length):
-    """Keep a quarter of the length from the beginning of a review, the rest from its
-    end."""
+    """Keep a quarter of the length from a review's beginning, the rest from its end."""
     check_sizes(length=length)
     first = length // 4
     return (
@@ -101,8 +93,8 @@ def pad(rows, length=0):
 
     Returns ids (N, T), T at least ``length``, and the lengths of the rows (N,).
     """
-    check_rows(rows)
-    check_length_of_rows(length)
+    guards.check_rows(rows)
+    guards.check_length_of_rows(length)
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.full((len(rows), max(length, int(lengths.max()))), PAD)
     for i, row in enumerate(rows):
@@ -139,8 +131,8 @@ class Buckets:
 
     def __init__(self, rows, labels, batch_size, seed=0):
         check_sizes(batch_size=batch_size)
-        check_rows(rows)
-        check_labels(labels, len(rows))
+        guards.check_rows(rows)
+        guards.check_labels(labels, len(rows))
         check_seed(seed)
         self.rows = [as_tensor(row) for row in rows]
         self.labels, self.batch_size = as_tensor(labels), batch_size
@@ -163,7 +155,7 @@ def hold_out_blocks(reviews, num_valid=1250):
     in different orders, though. reviews: by label and id, as ``data.load_imdb`` sorts
     them. Returns two lists, for training and for validation.
     """
-    check_blocks(reviews, num_valid)
+    guards.check_blocks(reviews, num_valid)
     train, valid = [], []
     for label in (0, 1):
         group = [review for review in reviews if review.label == label]
@@ -187,16 +179,14 @@ class BothWays(nn.Module):
         self.back = layer_class(input_size, hidden_size)
 
     def forward(self, inputs, lengths):
-        """Return outputs (T, N, 2H) for inputs (T, N, D), ``lengths[n]`` real in row
-        n."""
+        """Return outputs (T, N, 2H) for inputs (T, N, D), ``lengths[n]`` real."""
         ahead, _ = self.ahead(inputs)
         back, _ = self.back(flip_padded(inputs, lengths))
         return torch.cat([ahead, flip_padded(back, lengths)], dim=2)
 
 
 def flip_padded(inputs, lengths):
-    """Turn round the real steps of each row, (T, N, D), and leave the padding
-    behind."""
+    """Turn round the real steps of each row, (T, N, D), the padding left behind."""
     T, N, _ = inputs.shape
     t = torch.arange(T, device=inputs.device)[:, None]  # (T, 1)
     source = torch.where(t < lengths, lengths - 1 - t, t)  # (T, N)
@@ -258,8 +248,7 @@ def mean_and_max(outputs, lengths):
 
 
 class DropWords(nn.Module):
-    """In training, replace each id by ``<unk>`` with probability p: rely on no one
-    word."""
+    """In training, replace each id by ``<unk>`` with probability p."""
 
     def __init__(self, p=0.1, unk=0):
         super().__init__()
@@ -308,15 +297,14 @@ class SentimentClassifier(nn.Module):
 
 @torch.no_grad()
 def score_reviews(model, rows, batch_size=256):
-    """Return the logits (N,) of encoded reviews in their order, on the CPU, dropout
-    off.
+    """Return the logits (N,) of encoded reviews in their order, on the CPU.
 
     rows: 1-D tensors of ids; those of like length share a batch.
     """
-    check_rows(rows)
+    guards.check_rows(rows)
     check_sizes(batch_size=batch_size)
     rows = [as_tensor(row) for row in rows]
-    check_known_ids(model, rows)
+    guards.check_known_ids(model, rows)
     parameter = next(model.parameters())
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     result = torch.empty(len(rows), dtype=parameter.dtype)
@@ -330,7 +318,7 @@ def score_reviews(model, rows, batch_size=256):
 
 def accuracy(logits, labels):
     """Return the share of reviews whose logit has the sign of their label."""
-    check_labelled(logits, labels)
+    guards.check_labelled(logits, labels)
     logits, labels = as_tensor(logits), as_tensor(labels)
     right = (logits > 0) == labels.to(logits.device).bool()
     return float(right.double().mean())

@@ -9,29 +9,8 @@ import time
 import torch
 import torch.nn.functional as F
 
-from rnnlib.guards import (
-    Diverged,
-    WorseThanGuessing,
-    check_batches,
-    check_counted,
-    check_fitting,
-    check_history,
-    check_known,
-    check_landmarks,
-    check_learned,
-    check_model,
-    check_optimizer,
-    check_positive,
-    check_rate,
-    check_repeatable,
-    check_resumable,
-    check_reviews,
-    check_scheduler,
-    check_shown,
-    check_sizes,
-    check_threshold,
-    check_valid,
-)
+from rnnlib import guards
+from rnnlib.guards import Diverged, WorseThanGuessing, check_counted, check_known, check_positive, check_sizes
 from rnnlib.scratch import perplexity, safe_exp, total, train_epoch
 from rnnlib.sentiment import accuracy, score_reviews, train_steps
 from rnnlib.text import as_tensor
@@ -55,7 +34,7 @@ class History(list):
     keys = ("epoch", "train", "valid", "tokens_per_second", "seconds", "sample")
 
     def __init__(self, landmarks=None):
-        check_landmarks(landmarks)
+        guards.check_landmarks(landmarks)
         super().__init__()
         self.status, self.optimizer, self.landmarks = "running", None, dict(landmarks or {})
 
@@ -99,7 +78,7 @@ class History(list):
 
     def first_epoch(self, perplexity, key="train"):
         """Return the first epoch whose perplexity is at most this, or None."""
-        check_threshold(perplexity)
+        guards.check_threshold(perplexity)
         check_known(self.keys, key=key)
         return next((row["epoch"] for row in self if row[key] is not None and row[key] <= perplexity), None)
 
@@ -226,19 +205,19 @@ def fit(
             not above 0, or an optimizer or scheduler that doesn't fit. Such a history stays as it was.
     """
     check_sizes(epochs=epochs, valid_every=valid_every, sample_every=sample_every)
-    check_model(model)
-    check_repeatable(train_batches=train_batches, valid_batches=valid_batches)
-    check_fitting(model, train_batches=train_batches, valid_batches=valid_batches)
+    guards.check_model(model)
+    guards.check_repeatable(train_batches=train_batches, valid_batches=valid_batches)
+    guards.check_fitting(model, train_batches=train_batches, valid_batches=valid_batches)
     check_positive(clip=clip)
-    check_rate(lr, optimizer)
-    check_landmarks(landmarks)
-    check_shown(sample, report)
-    check_history(history, History)
-    check_resumable(history, optimizer)
+    guards.check_rate(lr, optimizer)
+    guards.check_landmarks(landmarks)
+    guards.check_shown(sample, report)
+    guards.check_history(history, History)
+    guards.check_resumable(history, optimizer)
     history = History() if history is None else history
     optimizer = optimizer or history.optimizer or torch.optim.SGD(model.parameters(), lr=1.0)
-    check_optimizer(optimizer, model)
-    check_scheduler(scheduler, optimizer)
+    guards.check_optimizer(optimizer, model)
+    guards.check_scheduler(scheduler, optimizer)
     history.landmarks.update(landmarks or {})
     history.optimizer = optimizer
     if lr is not None:
@@ -263,7 +242,7 @@ def fit(
             if trained == epochs and not row["train"] <= guessing:
                 line += WORSE
             yield line
-        check_learned(row["train"], 2 * guessing)
+        guards.check_learned(row["train"], 2 * guessing)
 
     watch(history, rounds(), report or live_report())
     return history
@@ -334,15 +313,15 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
             model.
     """
     check_sizes(epochs=epochs, rounds=rounds)
-    check_model(model)
-    check_batches(batches)
-    check_reviews(model, batches)
-    check_optimizer(optimizer, model)
-    check_scheduler(options.get("scheduler"), optimizer)
+    guards.check_model(model)
+    guards.check_batches(batches)
+    guards.check_reviews(model, batches)
+    guards.check_optimizer(optimizer, model)
+    guards.check_scheduler(options.get("scheduler"), optimizer)
     check_positive(clip=options.get("clip", 1.0))
-    check_valid(model, valid)
-    check_shown(options.get("loss"), report)
-    check_history(history, Progress)
+    guards.check_valid(model, valid)
+    guards.check_shown(options.get("loss"), report)
+    guards.check_history(history, Progress)
     if report is None:
         from rnnlib import plots
 
@@ -371,7 +350,7 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
                         kept["state"] = copy.deepcopy(model.state_dict())
                 yield _progress_line(progress, begun + epochs)
         if "loss" not in options:  # of two classes: guessing has a perplexity of 2
-            check_learned(safe_exp(progress[-1]["loss"]), 2 * 2)
+            guards.check_learned(safe_exp(progress[-1]["loss"]), 2 * 2)
 
     watch(progress, all_rounds(), report)
     if kept:
