@@ -9,7 +9,7 @@
 #   LAB_FLAGS, PYTEST_FLAGS, BENCH_FLAGS, PIP_FLAGS   passed on
 
 .DEFAULT_GOAL := help
-.PHONY: help lab install lint test test-full test-chapter test-device test-gpu test-browser bench notebooks text html checkpoints slides book diagrams links clean distclean
+.PHONY: help lab install lint test test-full test-chapter test-device test-gpu test-browser bench notebooks frames text html checkpoints slides book diagrams links clean distclean
 
 VENV = .venv
 CONSTRAINTS = constraints.txt
@@ -97,13 +97,16 @@ test-gpu: $(READY) ## run every chapter on a CUDA device with full trainings; fa
 	RNNLIB_QUICK=0 $(settings) $(PY) -m pytest --verbosity=0 $(nbval) --nbval-cell-timeout=1200 $(PYTEST_FLAGS) notebooks
 
 test-browser: $(READY) $(BROWSER_READY) $(BOOK_READY) ## drive a real JupyterLab in a real browser (Chromium must be installed)
-	RNNLIB_QUICK=1 OMP_NUM_THREADS=1 $(PY) -m pytest --verbosity=0 -m browser -s -rs $(PYTEST_FLAGS) tests/test_browser.py tests/test_slides.py
+	RNNLIB_QUICK=1 OMP_NUM_THREADS=1 $(PY) -m pytest --verbosity=0 -m browser -s -rs $(PYTEST_FLAGS) tests/test_browser.py tests/test_live_pages.py tests/test_slides.py
 
 bench: $(READY) ## measure this book's code and d2l's side by side
 	$(PY) -m benchmarks $(BENCH_FLAGS)
 
 notebooks: $(READY) ## run every chapter, or CHAPTER=02, with full trainings and save it with its outputs
 	$(PY) tools/notebooks.py run $(CHAPTER)
+
+frames: $(READY) ## run every chapter, or CHAPTER=02, and keep of it only the pictures by which its pages move
+	$(PY) tools/notebooks.py frames $(CHAPTER)
 
 text: $(READY) ## write every chapter, or CHAPTER=02, as a script into build/text, to edit it there
 	$(PY) tools/notebooks.py text $(CHAPTER)

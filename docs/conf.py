@@ -5,6 +5,7 @@ Nothing is executed: the pages show the outputs that the chapters store.
 """
 
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -17,6 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import diagrams  # noqa: E402
+import live  # noqa: E402
+import nbformat  # noqa: E402
 from links import links  # noqa: E402
 
 project = "Recurrent neural networks, live"
@@ -44,8 +47,11 @@ html_theme = "furo"
 html_title = project
 html_static_path = ["_static"]
 html_extra_path = ["site"]  # the front door, which leads here
-html_css_files = ["book.css"]
+html_css_files = ["book.css", "live.css"]
+html_js_files = [("network.js", {"defer": "defer"}), ("live.js", {"defer": "defer"})]
 html_show_copyright = False
+html_copy_source = False  # the notebooks are in the repository
+mathjax3_config = {"options": {"enableMenu": False}}  # its menu would load what is cut away below
 
 
 class Mermaid(Directive):
@@ -60,6 +66,18 @@ class Mermaid(Directive):
         if not path.exists():
             raise self.error("no picture of this diagram: run `make diagrams`")
         return [nodes.image(uri=f"/{path.relative_to(ROOT).as_posix()}", alt=diagrams.in_words(source))]
+
+
+class StoredExplorer(Directive):
+    """An explorer of a chapter on another page: ``{explorer} 02 Temperature desk``."""
+
+    required_arguments, final_argument_whitespace = 2, True
+
+    def run(self):
+        """Return heading, picture and finding as the chapter stores them."""
+        number, title = self.arguments
+        (path,) = (ROOT / "notebooks").glob(f"{number}*.ipynb")
+        return [nodes.raw("", live.stored(nbformat.read(path, as_version=4), number, title), format="html")]
 
 
 class AltText(SphinxPostTransform):
@@ -105,10 +123,30 @@ def offer_other_places(app, pagename, templatename, context, doctree):
             context["body"] = f'<p class="elsewhere">{anchors}</p>' + context["body"]
 
 
+def name_frames(app, pagename, templatename, context, doctree):
+    """Tell the page of a chapter which files its explorers move by."""
+    folder, _, chapter = pagename.rpartition("/")
+    if folder == "notebooks":
+        notebook = nbformat.read(ROOT / f"{pagename}.ipynb", as_version=4)
+        context["body"] += live.index(chapter[:2], live.titles(notebook))
+
+
+def cut_mathjax(app, exception):
+    """Leave of MathJax what the pages load; the rest would be half of the site."""
+    for path in (Path(app.outdir) / "_static" / "mathjax").glob("*"):
+        if path.is_dir() and path.name not in ("input", "output"):
+            shutil.rmtree(path)
+        elif path.is_file() and path.name != "tex-chtml.js":
+            path.unlink()
+
+
 def setup(app):
     """Register what this book adds to Sphinx."""
     app.add_directive("mermaid", Mermaid)
+    app.add_directive("explorer", StoredExplorer)
     app.add_post_transform(AltText)
     app.connect("source-read", list_modules)
     app.connect("autodoc-process-docstring", escape_stars, priority=400)  # before napoleon
     app.connect("html-page-context", offer_other_places)
+    app.connect("html-page-context", name_frames)
+    app.connect("build-finished", cut_mathjax)

@@ -178,8 +178,8 @@ def test_workflow_calls_targets_that_exist(path):
         assert re.fullmatch(r"actions/[a-z-]+@v\d+", step.get("uses", "actions/checkout@v4"))
 
 
-def test_there_are_three_workflows():
-    assert [path.stem for path in WORKFLOWS] == ["ci", "gpu", "weekly"]
+def test_there_are_four_workflows():
+    assert [path.stem for path in WORKFLOWS] == ["ci", "gpu", "pages", "weekly"]
 
 
 def test_ci_script_runs_the_tests():

@@ -1,6 +1,7 @@
 """Write the chapters as HTML pages that need no kernel and no network: `make html`, or with CHAPTER=02.
 
-A page shows what the notebook stores: each explorer with its question, its first picture and its finding.
+A page shows what the notebook stores: each explorer with its question, its first picture and its finding. With
+JavaScript it moves, by the frames in docs/_static/live.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import live
 import nbformat
 from diagrams import with_pictures
 from nbconvert import HTMLExporter
@@ -39,6 +41,7 @@ def page(path, chapters):
     place = chapters.index(path)
     around = {"before": chapters[max(0, place - 1) : place], "after": chapters[place + 1 : place + 2]}
     resources = {"title": title(notebook), "mathjax": f"assets/{MATHJAX}"}
+    resources["frames"] = live.index(path.name[:2], live.titles(notebook))
     for name, paths in around.items():
         resources[name] = [(f"{p.stem}.html", title(nbformat.read(p, as_version=4))) for p in paths]
     exporter = HTMLExporter(template_file=str(ROOT / "tools" / "page.html.j2"))
@@ -62,6 +65,14 @@ def copy_mathjax():
         shutil.copy(source, OUT / "assets")
 
 
+def copy_frames():
+    """Put the pictures that explorers move by beside the pages, and what shows them."""
+    shutil.rmtree(OUT / "assets" / "live", ignore_errors=True)
+    for name in ("live", "network.js", "live.js", "live.css"):
+        source, target = live.FOLDER.parent / name, OUT / "assets" / name
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+
+
 def main():
     """Write the pages and a list of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -72,6 +83,7 @@ def main():
     if not chosen:
         sys.exit(f"No chapter begins with {prefix!r}: give its number, such as CHAPTER=02")
     copy_mathjax()
+    copy_frames()
     for path in chosen:
         target = OUT / f"{path.stem}.html"
         target.write_text(page(path, chapters), encoding="utf-8")

@@ -1,7 +1,9 @@
 """Edit, execute and save the chapters. Use it through make: `make text`, `make notebooks`, both with CHAPTER=02.
 
 text    write each chapter as a Python script with markdown comments into build/text, to edit it there
-run     take over the sources edited in build/text, run all cells from a fresh kernel in full mode, and save
+run     take over the sources edited in build/text, run all cells from a fresh kernel in full mode, and save; the
+        pictures of all settings of its explorers go to docs/_static/live
+frames  draw these pictures anew from such a run, and save nothing else
 """
 
 import argparse
@@ -9,6 +11,7 @@ import ast
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -16,6 +19,7 @@ import time
 from pathlib import Path
 
 import jupytext
+import live
 import nbformat
 import slides
 from nbclient import NotebookClient
@@ -25,6 +29,7 @@ from rnnlib import check, data
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = ROOT / "build" / "text"
+DRAWN = ROOT / "build" / "frames"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -107,7 +112,8 @@ def run(path):
     """Execute a chapter from a fresh kernel and save it; on an error save nothing. A change of text runs nothing."""
     notebook = filled_in(path)
     stored = tidy(jupytext.read(path)) if path.exists() else None
-    if stored is not None and code_of(notebook) == code_of(stored):
+    known = stored is not None and code_of(notebook) == code_of(stored)
+    if known:
         keep_outputs(notebook, stored)
         print(f"{path.name}: the code is the stored one, so nothing was run")
     else:
@@ -117,11 +123,23 @@ def run(path):
     nbformat.write(tidy(notebook), path)
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(path)], check=True)
     slides.mark(path)
+    if not known:
+        live.keep(path, DRAWN)
+
+
+def draw_frames(path):
+    """Execute a chapter as it is stored, for its frames alone."""
+    notebook = jupytext.read(path)
+    require_corpora(corpora(notebook))
+    execute(notebook, path)
+    live.keep(path, DRAWN)
 
 
 def execute(notebook, path):
-    """Run the cells of a chapter in its folder, from a fresh kernel."""
+    """Run the cells of a chapter in its folder, from a fresh kernel, which also draws the frames of its explorers."""
     started = time.perf_counter()
+    shutil.rmtree(DRAWN, ignore_errors=True)
+    os.environ["RNNLIB_FRAMES"] = str(DRAWN)
     os.environ["OMP_NUM_THREADS"] = "1"  # as the tests run it: the numbers of a run don't depend on the machine's cores
     client = NotebookClient(
         notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
@@ -265,15 +283,18 @@ def tidy(notebook):
     return notebook
 
 
+ACTIONS = {"text": write_text, "run": run, "frames": draw_frames}
+
+
 def main():
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["text", "run"])
+    parser.add_argument("action", choices=list(ACTIONS))
     parser.add_argument("chapter", nargs="?", default="", help="the first characters of a chapter's file name")
     arguments = parser.parse_args()
     os.environ.pop("RNNLIB_QUICK", None)  # stored outputs come from a full run
     for path in chapters(arguments.chapter):
-        (write_text if arguments.action == "text" else run)(path)
+        ACTIONS[arguments.action](path)
 
 
 if __name__ == "__main__":

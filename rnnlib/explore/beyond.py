@@ -18,6 +18,7 @@ class StartLength(Explorer):
 
     title = "Start length"
     question = "with rows of 32 from the start, is anything learned? And with 8, or 2?"
+    most_settings = 40  # each is a training
     presets = {"2": {"start": 2}, "4": {"start": 4}, "32, all at once": {"start": 32}}  # noqa: RUF012
     goal = 32
 

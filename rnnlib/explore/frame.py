@@ -1,8 +1,11 @@
 """What all explorers share: a pure function from values to a figure, and thin controls over it."""
 
+import os
+
 from IPython.display import display
 
 from rnnlib import plots
+from rnnlib.explore import frames
 from rnnlib.guards import check_typed
 from rnnlib.text import clean
 
@@ -38,11 +41,13 @@ class Explorer:
         presets: settings worth trying, by name.
         controls: dict of ipywidgets by name; their values are the arguments of ``measure``. For a choice take
             ToggleButtons: JupyterLab keeps the arrow keys from a Dropdown and moves to another cell instead.
+        most_settings: how many pictures a page without a kernel may have of it.
     """
 
     title = ""
     question = ""
     presets: dict[str, dict] = {}  # noqa: RUF012 - a table that nobody changes
+    most_settings = 120
 
     def __init__(self, **controls):
         self.controls = controls
@@ -65,6 +70,14 @@ class Explorer:
     def describe(self, data):
         """Return the finding in measured data as a sentence, the figure's text for readers who can't see it."""
         raise NotImplementedError
+
+    def settings(self):
+        """Return each control's values to draw for pages without a kernel, a dict of lists; their grid is drawn."""
+        return frames.settings(self, self.most_settings)
+
+    def assets(self):
+        """Return what a page without a kernel needs beside pictures; most need nothing."""
+        return {}
 
     def values(self, **values):
         """Return the controls' values, replaced by those that are given.
@@ -115,6 +128,8 @@ class Explorer:
         display(bundle, raw=True)
         self._picture = self._sentence = None
         self._refresh()
+        if folder := os.environ.get("RNNLIB_FRAMES"):  # `make notebooks` asks for pictures of all settings
+            frames.write(self, folder)
 
     def measure_on_page(self, **values):
         """Measure for the page; a slow explorer overrides this to :meth:`publish` what it has on the way."""

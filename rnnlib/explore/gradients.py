@@ -24,6 +24,7 @@ class JacobianLab(Explorer):
 
     title = "Jacobian product lab"
     question = "at which scale of W_hh does the gradient of a tanh network with inputs of size 1 begin to explode?"
+    most_settings = 240  # most of them kinds
     presets = {  # noqa: RUF012
         "explode": {"matrix": "Gaussian", "scale": 1.5, "units": "linear"},
         "vanish": {"matrix": "Gaussian", "scale": 1.5, "units": "tanh, inputs of size 1"},
@@ -163,6 +164,7 @@ class ClippingCompass(Explorer):
 
     title = "Clipping compass"
     question = "lower θ further and further: does clipping each tensor, or each value, turn the arrow ever more?"
+    most_settings = 240  # three controls
     presets = {  # noqa: RUF012
         "the usual: norm 1": {"theta": 1.0, "method": "all together, by norm"},
         "clip everything": {"theta": 0.1, "method": "all together, by norm"},

@@ -8,9 +8,12 @@ import torch
 
 from rnnlib import environment, guards, layers, lettering, plots, scratch, text, training
 from rnnlib.baselines import NGram, geometric_mean_of_inverses
+from rnnlib.explore import frames
 from rnnlib.explore.frame import Explorer, typed
 from rnnlib.guards import check_drawable_numbers, check_one_state
 from rnnlib.text import as_vocab
+
+PARAMS = ("W_xh", "W_hh", "b_h", "W_hq", "b_q")  # as docs/_static/network.js calls them
 
 
 class TemperatureDesk(Explorer):
@@ -56,6 +59,18 @@ class TemperatureDesk(Explorer):
             torch.manual_seed(0)
             model = scratch.ScratchRNN(len(vocab), 16, sigma=0.5)
         return {"model": model, "vocab": vocab, "num_tokens": 60}
+
+    def settings(self):
+        """Many temperatures; few seeds and top-k, which say the same in other words."""
+        few = {"top_k": sorted({1, 3, 10, len(self.vocab)}), "seed": [1, 2, 3]}
+        return super().settings() | {"temperature": [i / 4 for i in range(13)]} | few
+
+    def assets(self):
+        """Chapter 2's network itself, so that a reader of the page may type."""
+        if not isinstance(self.model, scratch.ScratchRNN) or len(self.model.params) != 5:
+            return {}
+        params = {name: frames.compact(W) for name, W in zip(PARAMS, self.model.params, strict=True)}
+        return {"network": {"tokens": self.vocab.decode(range(len(self.vocab))), "prefix": self.prefix} | params}
 
     def measure(self, temperature, top_k, seed):
         """Return the model's and the drawn distribution, its effective number of choices, and a sampled text."""
@@ -336,6 +351,7 @@ class PerplexityRuler(Explorer):
 
     title = "Perplexity ruler"
     question = "a table that has counted all strings of 8 characters: is it better than one of 3 on new text?"
+    most_settings = 63  # each counts all strings anew
 
     def __init__(self, train_ids, valid_ids, vocab_size, models=None):
         guards.check_whole_numbers(train_ids, "to count (train_ids)", "give vocab[tokens]")

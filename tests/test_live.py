@@ -1,0 +1,187 @@
+"""Pages move without a kernel: the frames of every explorer of every chapter, drawn beforehand and kept in docs."""
+
+import itertools
+import math
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import ipywidgets as widgets
+import nbformat
+import pytest
+from test_explore import CHAPTERS, NAMES, made, stored_findings, wording
+
+from rnnlib import explore, plots
+from rnnlib.explore import frames
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import live  # noqa: E402 - its folder is found from here on
+
+FILES = sorted(live.FOLDER.glob("*/*.js"))
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+
+
+def album(path):
+    """Return the album of a file, whose content its name must tell."""
+    content, name = frames.unpack(path.read_text(encoding="utf-8"))
+    assert path.stem.rpartition("-")[2] == name, f"{path.name} was changed by hand"
+    return content
+
+
+def place(content):
+    """Return the number of the setting that the chapter shows."""
+    number = 0
+    for control in content["controls"]:
+        number = number * len(control["values"]) + control["start"]
+    return number
+
+
+def svg_of(content, number):
+    """Return a picture of an album as SVG text, put together as the page does it."""
+    ranges = [part.partition("-") for part in content["pictures"][number].split()]
+    return "\n".join(
+        line for first, _, last in ranges for line in content["lines"][int(first) : int(last or first) + 1]
+    )
+
+
+# The chapters' frames
+
+
+@every_chapter
+def test_every_explorer_of_a_chapter_moves(path):
+    there = live.albums(path.name[:2])
+    assert set(there) == set(live.titles(nbformat.read(path, as_version=4))), f"run make frames CHAPTER={path.name[:2]}"
+
+
+@every_chapter
+def test_frames_come_from_a_run_of_the_stored_code(path):
+    """They say what the chapter says for its own setting; digits may differ, as two machines train differently."""
+    number = path.name[:2]
+    there = live.albums(number)
+    if there:
+        drawn_by = (live.FOLDER / number / "code.txt").read_text(encoding="utf-8").strip()
+        assert drawn_by == live.code_hash(path), f"the code is another: make frames CHAPTER={number}"
+    for title, finding in stored_findings(path):
+        content = album(there[title])
+        said = content["sentences"][place(content)].removeprefix("Seen: ")
+        assert wording(said) == wording(finding), f"the chapter says something else: make frames CHAPTER={number}"
+
+
+@every_file
+def test_album_has_a_picture_and_a_sentence_for_each_setting(path):
+    content = album(path)
+    count = math.prod(len(control["values"]) for control in content["controls"])
+    assert len(content["pictures"]) == len(content["sentences"]) == count > 1
+    assert path.name.partition("-")[0] in {e.__name__ for e in explore.EXPLORERS if e.title == content["title"]}
+    assert 1 <= len(content["controls"]) <= 3 and all(control["name"] for control in content["controls"])
+    for control in content["controls"]:
+        assert len(set(control["values"])) == len(control["values"]), "two settings look the same"
+    sizes = set()
+    for number in {0, count // 2, count - 1, place(content)}:
+        what = content["sentences"][number].partition(": ")[0]
+        assert what == ("Seen" if content["pictures"][number] else "Not possible")
+        if what == "Seen":
+            sizes.add(ET.fromstring(svg_of(content, number)).get("viewBox"))
+    assert len(sizes) == 1, "the page jumps when the picture's size changes"
+    assert content["pictures"][place(content)]
+
+
+@every_file
+def test_presets_are_possible_settings(path):
+    content = album(path)
+    for wanted in content["presets"].values():
+        for control, number in zip(content["controls"], wanted, strict=True):
+            assert number is None or control["values"][number]
+
+
+def test_frames_are_small():
+    assert sum(path.stat().st_size for path in FILES) <= 5_000_000
+    for folder in {path.parent for path in FILES}:  # three quarters of base64 are left when it is sent compressed
+        assert 0.75 * sum(path.stat().st_size for path in folder.glob("*.js")) <= 600_000, folder.name
+
+
+# Any explorer
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_hold_the_present_one_and_all_presets(name):
+    explorer = made(name)
+    settings = explorer.settings()
+    assert set(settings) == set(explorer.controls)
+    for preset in [explorer.values(), *explorer.presets.values()]:
+        assert all(value in settings[control] for control, value in preset.items())
+    for values in settings.values():
+        assert len(set(values)) == len(values)
+    assert math.prod(map(len, settings.values())) <= 1.5 * max(explorer.most_settings, 160)
+
+
+class Doubler(explore.Explorer):
+    """A small explorer of the kinds of controls that there are."""
+
+    title, question = "Doubler", "what is twice as much?"
+    presets = {"much": {"number": 7.25}, "few words": {"word": "a few"}}  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__(
+            number=widgets.FloatSlider(1.0, min=0, max=100, step=0.25, description="number"),
+            word=widgets.Text("word", description="a word"),
+            twice=widgets.Checkbox(True, description="twice"),
+        )
+
+    def measure(self, number, word, twice):
+        if number == 0:
+            raise ValueError("number=0.0 has no double: take more")
+        return word, number * (1 + twice)
+
+    def draw(self, data):
+        fig, axes = plots.new_figure(height=1.0)
+        axes.barh([data[0]], [data[1]])
+        return fig
+
+    def describe(self, data):
+        return f"{data[0]} {data[1]:g}."
+
+
+def test_album_by_hand():
+    content = frames.album(Doubler())
+    number, word, twice = content["controls"]
+    assert (word["values"], word["kind"]) == (["word", "a few"], "choice")
+    assert (twice["values"], twice["start"]) == (["no", "yes"], 1)
+    assert number["kind"] == "slider" and {"0", "1", "7.25", "100"} <= set(number["values"])
+    values = [float(value) for value in number["values"]]
+    assert values == sorted(values) and 20 < len(values) <= 32
+    settings = itertools.product(*(control["values"] for control in content["controls"]))
+    for (n, w, t), sentence, picture in zip(settings, content["sentences"], content["pictures"], strict=True):
+        double = float(n) * (2 if t == "yes" else 1)
+        assert sentence == (f"Seen: {w} {double:g}." if double else "Not possible: number=0.0 has no double: take more")
+        assert bool(picture) == bool(double)
+    assert content["presets"] == {"much": [number["values"].index("7.25"), None, None], "few words": [None, 1, None]}
+    assert ">a few<" in svg_of(content, len(content["pictures"]) - 1)
+
+
+def test_two_builds_give_the_same_bytes():
+    first, second = (frames.pack(frames.album(Doubler())) for _ in range(2))
+    assert first == second
+    content, name = frames.unpack(first[0])
+    assert name == first[1] and content == frames.album(Doubler())
+
+
+def test_show_writes_frames_where_it_is_told_to(tmp_path, monkeypatch):
+    monkeypatch.setattr("IPython.display.display", lambda *args, **options: None)
+    monkeypatch.setattr("rnnlib.explore.frame.display", lambda *args, **options: None)
+    Doubler().show()
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("RNNLIB_FRAMES", str(tmp_path / "90"))
+    Doubler().show()
+    (path,) = (tmp_path / "90").iterdir()
+    assert album(path)["title"] == live.title(path) == "Doubler"
+
+
+def test_a_picture_keeps_its_place_to_a_tenth_of_a_point():
+    fig, axes = plots.new_figure()
+    axes.plot([0, 0.333], [0, 0.777])
+    places = [number for found in frames.PLACES.finditer(frames.svg(fig)) for number in found[2].split()]
+    assert len(places) > 20 and not [number for number in places if len(number.partition(".")[2]) > 1]
