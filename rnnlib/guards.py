@@ -444,7 +444,7 @@ def check_whole_numbers(ids, purpose, remedy):
     """Refuse all but a flat list, array or 1-D tensor of whole numbers, naming the purpose and the remedy."""
     try:
         array = ids.detach().cpu().numpy() if isinstance(ids, torch.Tensor) else np.asarray(ids)
-        found = f"{torch.as_tensor(ids).dtype if array.dtype.kind in 'biuf' else array.dtype} of shape {array.shape}"
+        found = f"{torch.as_tensor(array.flat[:1]).dtype if array.dtype.kind in 'biuf' else array.dtype} of shape {array.shape}"
     except (TypeError, ValueError, RuntimeError):  # as NumPy refuses rows of unlike length
         array, found = None, reprlib.repr(ids)
     if array is not None and array.dtype == object:
