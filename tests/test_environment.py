@@ -58,7 +58,7 @@ def test_a_seed_may_be_a_numpy_number():
 
 
 def test_setup_sets_the_threads_and_the_style(monkeypatch):
-    monkeypatch.setattr(environment, "quickest_threads", lambda: 2)
+    monkeypatch.setattr(environment, "_quickest_threads", lambda: 2)
     matplotlib.rcParams["axes.spines.top"] = True
     try:
         assert rnnlib.setup() == environment.best_device()
@@ -81,7 +81,7 @@ def test_setup_sets_the_threads_and_the_style(monkeypatch):
 )
 def test_threads_are_those_that_run_a_small_network_fastest(monkeypatch, default, seconds, expected):
     monkeypatch.setattr(environment, "THREADS", default)
-    monkeypatch.setattr(environment, "seconds_of_trial", seconds.__getitem__)
+    monkeypatch.setattr(environment, "_seconds_of_trial", seconds.__getitem__)
     assert environment._quickest_threads() == expected
 
 

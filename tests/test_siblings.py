@@ -243,6 +243,7 @@ def with_ignored(share=0.6):
     return list(zip(X, Y, strict=True))
 
 
+@torch.no_grad()
 def counted_nll(model, batches):
     """Return the sum of the losses of what counts, and how many there are: the definition."""
     total, count = 0.0, 0
