@@ -1208,7 +1208,9 @@ def check_labelled(logits, labels):
         )
     values = logits.detach().flatten().tolist() if isinstance(logits, torch.Tensor) else np.ravel(logits).tolist()
     if any(isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value for value in values):
-        raise ValueError("the logits must be numbers, one for each review, and none of them NaN")
+        raise ValueError(
+            "the logits must be numbers, one for each review, and none of them NaN: has the training diverged?"
+        )
     for label in labels.flatten().tolist() if isinstance(labels, torch.Tensor) else np.ravel(labels).tolist():
         check_label(label)
 
@@ -2078,7 +2080,8 @@ def check_recurrence(a, b, h):
 
 def check_wkv(k, v, decay, bonus):
     """Refuse keys and values of which no average can be taken."""
-    check_shapes("k (T, N, D), v (T, N, D), decay (D), bonus (D)", k, v, decay, bonus)
+    check_shapes("k (T, N, D), v (T, N, D)", k, v)
+    check_together(k=k, decay=decay, bonus=bonus)
 
 
 def check_heads(num_heads, **widths):
