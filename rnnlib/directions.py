@@ -64,7 +64,7 @@ class Bidirectional(nn.Module):
         if state is None:
             state = self.begin_state(ids.shape[0])
         logits, ahead_state = self.ahead(ids, state[0])  # (T * N, V)
-        flipped, back_state = self.back(ids.flip(1), state[1])  # (T * N, V), last first
+        flipped, back_state = self.back(ids.long().flip(1), state[1])  # last step first
         in_order = flipped.unflatten(0, ids.T.shape).flip(0)  # (T, N, V)
         return logits + in_order.flatten(0, 1), (ahead_state, back_state)
 
@@ -201,7 +201,7 @@ class Flipped(nn.Module):
 
     def forward(self, ids):
         """Return the outputs (T, N) in the order of the ids (N, T)."""
-        return self.model(ids.flip(1)).flip(0)
+        return self.model(ids.long().flip(1)).flip(0)
 
 
 def train_splitter(

@@ -48,7 +48,7 @@ def is_whole(value, least):
 
 def is_positive(value):
     """Tell whether a value is a number above 0."""
-    return isinstance(value, numbers.Real) and value > 0
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and value > 0
 
 
 def check_sizes(**sizes):
@@ -425,7 +425,12 @@ def check_unit(unit):
 
 def check_reserved(reserved):
     """Refuse reserved tokens that are one text, or of which one stands twice."""
-    if isinstance(reserved, str) or not isinstance(reserved, Iterable) or not _dimensions(reserved):
+    if (
+        isinstance(reserved, str)
+        or not isinstance(reserved, Iterable)
+        or not _dimensions(reserved)
+        or isinstance(reserved, (Set, Mapping))
+    ):
         raise ValueError(f"reserved={reserved!r} must be a tuple of tokens, such as reserved=('<pad>',)")
     special = ["<unk>", *reserved]
     if len(set(special)) < len(special):
@@ -444,7 +449,8 @@ def check_whole_numbers(ids, purpose, remedy):
     """Refuse all but a flat list, array or 1-D tensor of whole numbers, naming the purpose and the remedy."""
     try:
         array = ids.detach().cpu().numpy() if isinstance(ids, torch.Tensor) else np.asarray(ids)
-        found = f"{torch.as_tensor(ids).dtype if array.dtype.kind in 'biuf' else array.dtype} of shape {array.shape}"
+        dtype = torch.as_tensor(array.flat[:1]).dtype if array.dtype.kind in "biuf" else array.dtype
+        found = f"{dtype} of shape {array.shape}"
     except (TypeError, ValueError, RuntimeError):  # as NumPy refuses rows of unlike length
         array, found = None, reprlib.repr(ids)
     if array is not None and array.dtype == object:
@@ -969,6 +975,8 @@ def check_reader(rnn_layer, embedding, readout, dropout):
 def check_input_size(rnn_layer, vocab_size, embedding):
     """Raise a ValueError that names the remedy unless a layer can read the ids of a vocabulary."""
     check_sizes(vocab_size=vocab_size)
+    if embedding is not None:
+        check_networks(embedding=embedding)
     if embedding is None and rnn_layer.input_size != vocab_size:
         raise ValueError(
             f"the layer reads {rnn_layer.input_size} numbers a step, but a one-hot row has vocab_size={vocab_size}: "
@@ -978,6 +986,13 @@ def check_input_size(rnn_layer, vocab_size, embedding):
         wanted, there = (vocab_size, rnn_layer.input_size), tuple(embedding.weight.shape)
         if there != wanted:
             raise ValueError(f"the embedding is {there}, but this layer and vocabulary need nn.Embedding{wanted}")
+
+
+def check_answers(num_outputs, embedding):
+    """Refuse a number of outputs that is none, and what embeds no ids."""
+    check_sizes(num_outputs=num_outputs)
+    if embedding is not None:
+        check_networks(embedding=embedding)
 
 
 def check_same_network(scratch, model):
@@ -1193,7 +1208,9 @@ def check_labelled(logits, labels):
         )
     values = logits.detach().flatten().tolist() if isinstance(logits, torch.Tensor) else np.ravel(logits).tolist()
     if any(isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value for value in values):
-        raise ValueError("the logits must be numbers, one for each review, and none of them NaN")
+        raise ValueError(
+            "the logits must be numbers, one for each review, and none of them NaN: has the training diverged?"
+        )
     for label in labels.flatten().tolist() if isinstance(labels, torch.Tensor) else np.ravel(labels).tolist():
         check_label(label)
 
@@ -1946,9 +1963,9 @@ def check_room(free):
         raise ValueError("all places are taken: close a session first, or make the pool larger")
 
 
-def check_free(row, free):
+def check_free(row, free, num_rows):
     """Refuse to give a row back twice: two sessions would get it."""
-    if not isinstance(row, int) or row in free:
+    if not is_whole(row, 0) or row >= num_rows or row in free:
         raise ValueError(f"row {row!r} was given back already, or is none: close a session once")
 
 
@@ -2063,7 +2080,8 @@ def check_recurrence(a, b, h):
 
 def check_wkv(k, v, decay, bonus):
     """Refuse keys and values of which no average can be taken."""
-    check_shapes("k (T, N, D), v (T, N, D), decay (D), bonus (D)", k, v, decay, bonus)
+    check_shapes("k (T, N, D), v (T, N, D)", k, v)
+    check_together(k=k, decay=decay, bonus=bonus)
 
 
 def check_heads(num_heads, **widths):

@@ -112,7 +112,7 @@ class ManyToOne(nn.Module):
     def __init__(self, rnn_layer, num_outputs, embedding=None):
         super().__init__()
         guards.check_layer(rnn_layer)
-        guards.check_sizes(num_outputs=num_outputs)
+        guards.check_answers(num_outputs, embedding)
         self.embedding, self.rnn = embedding, rnn_layer
         width = num_directions(rnn_layer) * rnn_layer.hidden_size
         self.linear = nn.Linear(width, num_outputs).to(rnn_layer.weight_hh_l0)

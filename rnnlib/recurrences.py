@@ -221,7 +221,7 @@ class MixedModel(nn.Module):
 
     def begin_state(self, batch_size, device=None):
         """Return the state of each part before the first token."""
-        guards.check_sizes(batch_size=batch_size)
+        guards.check_begin(batch_size, device)
         return tuple(part.begin_state(batch_size) for part in self.parts)
 
     def forward(self, ids, state=None):

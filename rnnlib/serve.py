@@ -30,7 +30,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from rnnlib import guards, pretrained, shipping, streams
-from rnnlib.text import Vocab
+from rnnlib.text import Vocab, as_vocab
 
 LONGEST_READ, LONGEST_WRITE = 1000, 200  # characters in a message
 LARGEST_MESSAGE = 8192  # bytes
@@ -52,7 +52,7 @@ class Server:
         guards.check_sizes(sessions=sessions)
         guards.check_rates(idle=idle)
         guards.check_begins(step)
-        self.vocab, self.idle, self.title = vocab, idle, title
+        self.vocab, self.idle, self.title = as_vocab(vocab), idle, title
         self.pool = streams.Pool(step, step.begin_state(sessions))
         self.sessions = set()
         self.port = self._http = self._worker = None

@@ -36,7 +36,7 @@ class Pool:
 
     def close(self, row):
         """Give a row back."""
-        guards.check_free(row, self.free)
+        guards.check_free(row, self.free, self.state[0].shape[1])
         self.free.append(row)
 
     async def read(self, row, token_id):

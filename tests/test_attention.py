@@ -103,7 +103,7 @@ def test_bad_input_is_named_with_the_remedy():
         attention.beam_search(new_model(), torch.full((1, 3), 4), 0, 5)
     with pytest.raises(ValueError, match="max_steps=0 must be"):
         attention.greedy(new_model(), torch.full((1, 3), 4), 0)
-    with pytest.raises(ValueError, match="batches=0 must be"):
+    with pytest.raises(ValueError, match="batches are empty"):
         attention.fit_pairs(new_model(), [])
     with pytest.raises(ValueError, match="pairs=0 must be"):
         attention.exact_match(new_model(), [])

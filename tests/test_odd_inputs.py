@@ -789,6 +789,16 @@ def test_odd_values_give_a_result_or_are_named(name):
     assert list(complaints(name)) == []
 
 
+@pytest.mark.parametrize("name", [name for name in GOOD if not is_inner(name) and name != "environment.budget"])
+def test_no_size_is_negative_and_no_network_is_a_word(name):
+    """A result is no answer to everything: these must be refused."""
+    for argument, there in good_call(name).arguments.items():
+        counted = isinstance(there, int) and not isinstance(there, bool)
+        if counted or isinstance(there, nn.Module):
+            with in_time(), pytest.raises((ValueError, TypeError)):
+                used(good_call(name)(**{argument: -1 if counted else "odd"}))
+
+
 # The sizes of tensors: right ones give a right value, all others are named
 
 sizes = st.integers(0, 3)

@@ -183,8 +183,8 @@ FAULTS = {
     ),
     "a resumed training forgets its moments": Fault(
         "training.py",
-        "optimizer = optimizer or history.optimizer or torch",
-        "optimizer = optimizer or torch",
+        "optimizer = history.optimizer if optimizer is None else optimizer",
+        "optimizer = None if optimizer is None else optimizer",
         "test_training.py::test_stop_and_resume_is_one_long_run",
     ),
     "temperature is inverted": Fault(
@@ -195,8 +195,8 @@ FAULTS = {
     ),
     "the prefix is read again for every token": Fault(
         "scratch.py",
-        "torch.tensor([ids[-1:]], device=device)",
-        "torch.tensor([ids], device=device)",
+        "torch.tensor([written[-1:]], device=device)",
+        "torch.tensor([ids + written], device=device)",
         "test_scratch.py::test_every_token_is_read_exactly_once",
     ),
     "two gates of the LSTM are swapped": Fault(
