@@ -21,7 +21,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rnnlib import attention, data, environment, guards, layers, text, training
-from rnnlib.guards import check_callable, check_whole_numbers, fits
 
 FOLDER = Path(__file__).parent / "checkpoints"
 
@@ -168,11 +167,11 @@ def load_or_train(model, train, ids, checkpoint=None):
     Raises:
         ValueError: for an unknown or damaged checkpoint, or one whose tensors don't fit the model.
     """
-    fits.check_model(model)
-    check_callable(train=train)
+    guards.check_model(model)
+    guards.check_callable(train=train)
     if checkpoint is None:
         return train()
-    check_whole_numbers(ids, "that a checkpoint learned from", "give those that train learns from")
+    guards.check_whole_numbers(ids, "that a checkpoint learned from", "give those that train learns from")
     weights, facts = load(checkpoint)
     if facts["fingerprint"] != fingerprint(ids):
         print(f"The checkpoint {str(checkpoint)!r} learned from another text, so the model is trained here.")
@@ -267,9 +266,9 @@ def save(path, model, history, ids):
     """
     if not isinstance(path, (str, os.PathLike)) or Path(path).suffix != ".safetensors":
         raise ValueError(f"path={str(path)!r} must be the path of a file that ends in .safetensors")
-    fits.check_model(model)
-    fits.check_history_to_save(history)
-    check_whole_numbers(ids, "that the model learned from", "give those of the training text")
+    guards.check_model(model)
+    guards.check_history_to_save(history)
+    guards.check_whole_numbers(ids, "that the model learned from", "give those of the training text")
     facts = {
         "fingerprint": fingerprint(ids),
         "history": json.dumps(list(history), default=float),  # a number of NumPy's, or a tensor

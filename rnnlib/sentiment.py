@@ -9,17 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from rnnlib import guards
 from rnnlib.gradients import clip_gradients
-from rnnlib.guards import (
-    check_embedded_ids,
-    check_lengths,
-    check_reader,
-    check_reviews_vocab,
-    check_seed,
-    check_sizes,
-    check_text,
-)
-from rnnlib.guards import reviews as guards
 from rnnlib.layers import num_directions
 from rnnlib.scratch import evaluating
 from rnnlib.text import Vocab, as_tensor, as_vocab
@@ -40,7 +31,7 @@ def tokenize_review(text):
     >>> tokenize_review("It's GOOD,<br />isn't it?")
     ['it', "'s", 'good', ',', 'is', "n't", 'it', '?']
     """
-    check_text(text=text)
+    guards.check_text(text=text)
     return TOKEN.findall(text.replace("<br />", " ").replace("’", "'").lower())
 
 
@@ -63,26 +54,26 @@ def review_vocab(texts, size=25_000):
 def encode(text, vocab):
     """Return the ids of a review's words, 1-D; without words it is one ``<unk>``."""
     vocab = as_vocab(vocab)
-    check_reviews_vocab(vocab)
+    guards.check_reviews_vocab(vocab)
     return torch.tensor(vocab[tokenize_review(text)] or [UNK])
 
 
 def head(ids, length):
     """Keep the first words of a review."""
-    check_sizes(length=length)
+    guards.check_sizes(length=length)
     return ids[:length]
 
 
 def tail(ids, length):
     """Keep the last words of a review, where most reviewers give their verdict."""
-    check_sizes(length=length)
+    guards.check_sizes(length=length)
     return ids[-length:]
 
 
 def both_ends(ids, length):
     """Keep a quarter of the length from the beginning of a review, the rest from its
     end."""
-    check_sizes(length=length)
+    guards.check_sizes(length=length)
     first = length // 4
     return (
         ids if len(ids) <= length else torch.cat([ids[:first], ids[first - length :]])
@@ -131,10 +122,10 @@ class Buckets:
     stretch = 50
 
     def __init__(self, rows, labels, batch_size, seed=0):
-        check_sizes(batch_size=batch_size)
+        guards.check_sizes(batch_size=batch_size)
         guards.check_rows(rows)
         guards.check_labels(labels, len(rows))
-        check_seed(seed)
+        guards.check_seed(seed)
         self.rows = [as_tensor(row) for row in rows]
         self.labels, self.batch_size = as_tensor(labels), batch_size
         self._generator = torch.Generator().manual_seed(seed)
@@ -276,7 +267,7 @@ class SentimentClassifier(nn.Module):
 
     def __init__(self, embedding, rnn_layer, readout=mean_and_max, dropout=0.5):
         super().__init__()
-        check_reader(rnn_layer, embedding)
+        guards.check_reader(rnn_layer, embedding)
         self.embedding, self.rnn, self.readout = embedding, rnn_layer, readout
         self.dropout = nn.Dropout(dropout)
         width = num_directions(rnn_layer) * rnn_layer.hidden_size
@@ -288,11 +279,11 @@ class SentimentClassifier(nn.Module):
 
         lengths: real words of each review, (N,), on the CPU; all are real by default.
         """
-        check_embedded_ids(self, ids)
+        guards.check_embedded_ids(self, ids)
         if lengths is None:
             lengths = torch.full((ids.shape[0],), ids.shape[1])
         lengths = torch.as_tensor(lengths)
-        check_lengths(lengths, *ids.shape)
+        guards.check_lengths(lengths, *ids.shape)
         vectors = self.dropout(self.embedding(ids.T.long()))  # (T, N, D)
         outputs = read_padded(self.rnn, vectors, lengths)  # (T, N, directions * H)
         state = self.readout(outputs, lengths.to(ids.device))
@@ -307,7 +298,7 @@ def score_reviews(model, rows, batch_size=256):
     rows: 1-D tensors of ids; those of like length share a batch.
     """
     guards.check_rows(rows)
-    check_sizes(batch_size=batch_size)
+    guards.check_sizes(batch_size=batch_size)
     rows = [as_tensor(row) for row in rows]
     guards.check_known_ids(model, rows)
     parameter = next(model.parameters())

@@ -9,7 +9,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from rnnlib.guards import Diverged, WorseThanGuessing, check_counted, check_known, check_positive, check_sizes, fits
+from rnnlib import guards
 from rnnlib.scratch import perplexity, safe_exp, total, train_epoch
 from rnnlib.sentiment import accuracy, score_reviews, train_steps
 from rnnlib.text import as_tensor
@@ -33,7 +33,7 @@ class History(list):
     keys = ("epoch", "train", "valid", "tokens_per_second", "seconds", "sample")
 
     def __init__(self, landmarks=None):
-        fits.check_landmarks(landmarks)
+        guards.check_landmarks(landmarks)
         super().__init__()
         self.status, self.optimizer, self.landmarks = "running", None, dict(landmarks or {})
 
@@ -59,7 +59,7 @@ class History(list):
 
     def column(self, key):
         """Return the epochs and the values of one key, without the epochs in which it wasn't measured."""
-        check_known(self.keys, key=key)
+        guards.check_known(self.keys, key=key)
         rows = [row for row in self if row[key] is not None]
         return [row["epoch"] for row in rows], [row[key] for row in rows]
 
@@ -77,8 +77,8 @@ class History(list):
 
     def first_epoch(self, perplexity, key="train"):
         """Return the first epoch whose perplexity is at most this, or None."""
-        fits.check_threshold(perplexity)
-        check_known(self.keys, key=key)
+        guards.check_threshold(perplexity)
+        guards.check_known(self.keys, key=key)
         return next((row["epoch"] for row in self if row[key] is not None and row[key] <= perplexity), None)
 
     def plot(self):
@@ -143,10 +143,10 @@ def watch(history, rounds, report):
         history.status = "stopped"
         done = f"{history[-1]['epoch']:.3g}" if history else "0"
         line = f"stopped after {done} epochs; the model is kept, and history=history goes on"
-    except WorseThanGuessing:
+    except guards.WorseThanGuessing:
         history.status = "diverged"
         line = line if line.endswith(WORSE) else line + WORSE
-    except Diverged as error:
+    except guards.Diverged as error:
         history.status = "diverged"
         epoch = int(history[-1]["epoch"]) + 1 if history else 1
         line = f"stopped in epoch {epoch}: {error}. Try a smaller learning rate, or clip (chapter 3 explains both)"
@@ -203,20 +203,20 @@ def fit(
         ValueError: for a number of epochs below 1, batches that are empty or a generator, an ``lr`` or ``clip`` that is
             not above 0, or an optimizer or scheduler that doesn't fit. Such a history stays as it was.
     """
-    check_sizes(epochs=epochs, valid_every=valid_every, sample_every=sample_every)
-    fits.check_model(model)
-    fits.check_repeatable(train_batches=train_batches, valid_batches=valid_batches)
-    fits.check_fitting(model, train_batches=train_batches, valid_batches=valid_batches)
-    check_positive(clip=clip)
-    fits.check_rate(lr, optimizer)
-    fits.check_landmarks(landmarks)
-    fits.check_shown(sample, report)
-    fits.check_history(history, History)
-    fits.check_resumable(history, optimizer)
+    guards.check_sizes(epochs=epochs, valid_every=valid_every, sample_every=sample_every)
+    guards.check_model(model)
+    guards.check_repeatable(train_batches=train_batches, valid_batches=valid_batches)
+    guards.check_fitting(model, train_batches=train_batches, valid_batches=valid_batches)
+    guards.check_positive(clip=clip)
+    guards.check_rate(lr, optimizer)
+    guards.check_landmarks(landmarks)
+    guards.check_shown(sample, report)
+    guards.check_history(history, History)
+    guards.check_resumable(history, optimizer)
     history = History() if history is None else history
     optimizer = optimizer or history.optimizer or torch.optim.SGD(model.parameters(), lr=1.0)
-    fits.check_optimizer(optimizer, model)
-    fits.check_scheduler(scheduler, optimizer)
+    guards.check_optimizer(optimizer, model)
+    guards.check_scheduler(scheduler, optimizer)
     history.landmarks.update(landmarks or {})
     history.optimizer = optimizer
     if lr is not None:
@@ -241,7 +241,7 @@ def fit(
             if trained == epochs and not row["train"] <= guessing:
                 line += WORSE
             yield line
-        fits.check_learned(row["train"], 2 * guessing)
+        guards.check_learned(row["train"], 2 * guessing)
 
     watch(history, rounds(), report or live_report())
     return history
@@ -259,7 +259,7 @@ def run_epoch(model, batches, optimizer, clip):
     model.train()
     start = time.perf_counter()
     total_nll, total_tokens = train_epoch(model, batches, optimizer, clip)
-    check_counted(total_tokens)
+    guards.check_counted(total_tokens)
     seconds = time.perf_counter() - start
     return {
         "train": safe_exp(total_nll / total_tokens),
@@ -311,16 +311,16 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
         ValueError: for a number of epochs below 1, batches that are empty or have no length, or an optimizer of another
             model.
     """
-    check_sizes(epochs=epochs, rounds=rounds)
-    fits.check_model(model)
-    fits.check_batches(batches)
-    fits.check_reviews(model, batches)
-    fits.check_optimizer(optimizer, model)
-    fits.check_scheduler(options.get("scheduler"), optimizer)
-    check_positive(clip=options.get("clip", 1.0))
-    fits.check_valid(model, valid)
-    fits.check_shown(options.get("loss"), report)
-    fits.check_history(history, Progress)
+    guards.check_sizes(epochs=epochs, rounds=rounds)
+    guards.check_model(model)
+    guards.check_batches(batches)
+    guards.check_reviews(model, batches)
+    guards.check_optimizer(optimizer, model)
+    guards.check_scheduler(options.get("scheduler"), optimizer)
+    guards.check_positive(clip=options.get("clip", 1.0))
+    guards.check_valid(model, valid)
+    guards.check_shown(options.get("loss"), report)
+    guards.check_history(history, Progress)
     if report is None:
         from rnnlib import plots
 
@@ -349,7 +349,7 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
                         kept["state"] = copy.deepcopy(model.state_dict())
                 yield _progress_line(progress, begun + epochs)
         if "loss" not in options:  # of two classes: guessing has a perplexity of 2
-            fits.check_learned(safe_exp(progress[-1]["loss"]), 2 * 2)
+            guards.check_learned(safe_exp(progress[-1]["loss"]), 2 * 2)
 
     watch(progress, all_rounds(), report)
     if kept:

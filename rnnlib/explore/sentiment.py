@@ -12,7 +12,7 @@ from torch import nn
 from rnnlib import layers, plots, sentiment
 from rnnlib.explore.frame import Explorer
 from rnnlib.guards import check_drawable_numbers
-from rnnlib.lettering import drawable, families
+from rnnlib.lettering import drawable, font_families
 
 PRAISE = (
     "I expected little, and the first half hour is slow. But then the two leads meet, and from there on this is a "
@@ -260,7 +260,7 @@ class RunningVerdict(Explorer):
             last = data["turns"][-1]
             curve.plot(ends[last], p[last], "s", color=plots.ORANGE, markersize=8, fillstyle="none", zorder=3)
             title += f"; the square: the last turn, {_turn(data)}"
-        curve.set_title(title, fontsize=10, family=families(), parse_math=False)
+        curve.set_title(title, fontsize=10, family=font_families(), parse_math=False)
         self._draw_bars(bars, data)
         return fig
 
@@ -273,7 +273,7 @@ class RunningVerdict(Explorer):
             side = "right" if change >= 0 else "left"  # the name stands opposite its bar
             gap = -0.02 * limit if change >= 0 else 0.02 * limit
             label = f"{_short(name)} ({place})"
-            axes.text(gap, height, label, ha=side, va="center", fontsize=9, family=families(), parse_math=False)
+            axes.text(gap, height, label, ha=side, va="center", fontsize=9, family=font_families(), parse_math=False)
         axes.axvline(0, color=plots.INK, linewidth=0.8)
         axes.set_ylim(0.2 - self.most_bars, 0.7)
         axes.xaxis.get_major_locator().set_params(nbins=6)
@@ -417,7 +417,9 @@ class ThresholdDesk(Explorer):
         page.text(0, 0.92, self._headline(data), fontsize=10, va="top")
         if data["worst"] is not None:
             excerpt = "\n".join(last_lines(data["worst"][1], 106, 4))
-            page.text(0, 0.72, excerpt, fontsize=9, va="top", linespacing=1.35, family=families(), parse_math=False)
+            page.text(
+                0, 0.72, excerpt, fontsize=9, va="top", linespacing=1.35, family=font_families(), parse_math=False
+            )
         return fig
 
     @staticmethod
