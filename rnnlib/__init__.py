@@ -28,6 +28,7 @@ _SUBMODULES = (
     "layers",
     "lettering",
     "memory_tasks",
+    "pages",
     "plots",
     "pretrained",
     "recurrences",

@@ -39,10 +39,8 @@ class MinGRU(nn.Module):
     def __init__(self, num_units):
         super().__init__()
         self.num_units = num_units
-        self.gate, self.candidate = (
-            nn.Linear(num_units, num_units),
-            nn.Linear(num_units, num_units),
-        )
+        self.gate = nn.Linear(num_units, num_units)
+        self.candidate = nn.Linear(num_units, num_units)
 
     def begin_state(self, batch_size):
         """Return zeros (N, D)."""
@@ -97,8 +95,7 @@ class TimeMixing(nn.Module):
         self.mix = nn.Parameter(torch.full((3, num_units), 0.5))
         square = (nn.Linear(num_units, num_units, bias=False) for _ in range(4))
         self.r, self.k, self.v, self.out = square
-        slow_to_fast = torch.linspace(-5, 1, num_units)
-        self.log_decay = nn.Parameter(slow_to_fast)
+        self.log_decay = nn.Parameter(torch.linspace(-5, 1, num_units))
         self.bonus = nn.Parameter(torch.zeros(num_units))
 
     def begin_state(self, batch_size):
@@ -130,10 +127,8 @@ class LocalAttention(nn.Module):
     def __init__(self, num_units, window, num_heads=4):
         super().__init__()
         self.num_units, self.window, self.num_heads = num_units, window, num_heads
-        self.qkv, self.out = (
-            nn.Linear(num_units, 3 * num_units),
-            nn.Linear(num_units, num_units),
-        )
+        self.qkv = nn.Linear(num_units, 3 * num_units)
+        self.out = nn.Linear(num_units, num_units)
 
     def begin_state(self, batch_size):
         """Return no keys and no values, (0, N, D) each."""
@@ -177,12 +172,9 @@ class Block(nn.Module):
     def __init__(self, mixer, num_units):
         super().__init__()
         self.mixer, self.norm = mixer, nn.LayerNorm(num_units)
-        wide = (
-            nn.Linear(num_units, 2 * num_units),
-            nn.GELU(),
-            nn.Linear(2 * num_units, num_units),
-        )
-        self.think = nn.Sequential(nn.LayerNorm(num_units), *wide)
+        widen = nn.Linear(num_units, 2 * num_units)
+        narrow = nn.Linear(2 * num_units, num_units)
+        self.think = nn.Sequential(nn.LayerNorm(num_units), widen, nn.GELU(), narrow)
 
     def begin_state(self, batch_size):
         """Return the state of the part that mixes over time."""
