@@ -327,7 +327,7 @@ class Recurrence(Explorer):
 
     def draw(self, data):
         """The input above, the state below."""
-        fig, (above, below) = plots.stacked_axes(4.2, [1, 1], left=0.1, bottom=0.12, hspace=0.2)
+        fig, (above, below) = plots.stacked_axes(4.2, [1, 1], left=0.12, bottom=0.12, hspace=0.2)
         steps = np.arange(self.num_steps)
         plots.draw_bars(above, steps, data["x"], color=plots.SKY)
         above.plot(self.marks, data["x"][list(self.marks)], "o", color=plots.ORANGE)
