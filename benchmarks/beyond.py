@@ -154,6 +154,43 @@ def maze():
     return rows
 
 
+class WaveForecaster(nn.Module):
+    """Forecast each next value of a wave from true values or its own forecasts."""
+
+    def __init__(self, num_hiddens=48):
+        super().__init__()
+        self.cell, self.read_out = nn.GRUCell(1, num_hiddens), nn.Linear(num_hiddens, 1)
+
+    def forward(self, wave, num_read, share_true, generator=None):
+        """Return a forecast of what follows each step of a wave (T, N, 1).
+
+        The first ``num_read`` values that it reads are true, of the others a share.
+        """
+        state = self.read_out.weight.new_zeros(wave.shape[1], self.cell.hidden_size)
+        forecast, forecasts = wave[0], []
+        for t, value in enumerate(wave.unbind()):  # (N, 1)
+            if t >= num_read:
+                true = torch.rand(value.shape, generator=generator).to(value.device)
+                value = torch.where(true < share_true, value, forecast)
+            state = self.cell(value, state)
+            forecast = self.read_out(state)
+            forecasts.append(forecast)
+        return torch.stack(forecasts)
+
+
+def two_waves(num_rows, length, generator, noise=0.1):
+    """Draw sums of two sines (T, N, 1): as they are, and as seen through noise."""
+    t = torch.arange(length)[:, None]  # (T, 1)
+    clean = torch.zeros(length, num_rows)
+    for slow, fast in ((10, 20), (20, 40)):  # steps in a period
+        period = slow + (fast - slow) * torch.rand(num_rows, generator=generator)
+        start = 2 * torch.pi * torch.rand(num_rows, generator=generator)
+        size = 0.5 + 0.5 * torch.rand(num_rows, generator=generator)
+        clean = clean + size * torch.sin(2 * torch.pi * t / period + start)
+    seen = clean + noise * torch.randn(clean.shape, generator=generator)
+    return clean[..., None], seen[..., None]
+
+
 def exposure():
     """RMSE of 60 forecasts in a row against the clean wave, for three ways to train."""
     shares = {
@@ -165,17 +202,17 @@ def exposure():
     for name, share in shares.items():
         for seed in SEEDS:
             torch.manual_seed(seed)
-            generator, model = torch.Generator().manual_seed(seed), beyond.WaveForecaster()
+            generator, model = torch.Generator().manual_seed(seed), WaveForecaster()
             optimizer, begun = torch.optim.Adam(model.parameters(), 5e-3), time.process_time()
             for step in range(num_steps):
-                _, seen = beyond.two_waves(32, 101, generator)
+                _, seen = two_waves(32, 101, generator)
                 forecasts = model(seen[:-1], 40, share(step / num_steps), generator)
                 optimizer.zero_grad()
                 F.mse_loss(forecasts, seen[1:]).backward()
                 clip_gradients(model.parameters(), 1.0)
                 optimizer.step()
             seconds = time.process_time() - begun
-            clean, seen = beyond.two_waves(500, 101, torch.Generator().manual_seed(99))
+            clean, seen = two_waves(500, 101, torch.Generator().manual_seed(99))
             with torch.no_grad():
                 taught, alone = model(seen[:-1], 40, 1.0), model(seen[:-1], 40, 0.0)
             row = {"trained with": name, "seed": seed}

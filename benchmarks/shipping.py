@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import clock
-from rnnlib import layers, pretrained, shipping, streams
+from rnnlib import layers, pretrained, shipping
 
 CONTEXTS = (128, 256, 512, 1024, 2048, 4096)
 STREAMS = (1, 8, 32)
@@ -109,19 +109,63 @@ def shipping_sequence(device):
     return rows
 
 
+class CachedBlock(nn.Module):
+    """A level of a decoder that reads one token a call and keeps keys and values."""
+
+    def __init__(self, width, num_heads):
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.to_qkv, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.widen = nn.Linear(width, 4 * width)
+        self.narrow = nn.Linear(4 * width, width)
+
+    def forward(self, x, cache, t):
+        """Read token t, x (N, D); cache (2, N, heads, context, D / heads)."""
+        qkv = self.to_qkv(self.norm(x)).unflatten(1, (3, self.num_heads, -1))
+        q, cache[0, :, :, t], cache[1, :, :, t] = qkv.unbind(1)  # (N, heads, D / heads)
+        keys, values = cache[:, :, :, : t + 1]  # (N, heads, t + 1, D / heads)
+        seen = F.scaled_dot_product_attention(q[:, :, None], keys, values)
+        x = x + self.join(seen.flatten(1))  # (N, D)
+        return x + self.narrow(F.gelu(self.widen(self.norm_mlp(x))))
+
+
+class CachedDecoder(nn.Module):
+    """A small decoder that reads one token a call, to count what a step costs."""
+
+    def __init__(self, vocab_size, width, num_heads, num_layers, context, batch_size=1):
+        super().__init__()
+        self.num_read = 0
+        self.embedding = nn.Embedding(vocab_size, width)
+        self.positions = nn.Embedding(context, width)
+        blocks = (CachedBlock(width, num_heads) for _ in range(num_layers))
+        self.blocks, self.linear = nn.ModuleList(blocks), nn.Linear(width, vocab_size)
+        shape = num_layers, 2, batch_size, num_heads, context, width // num_heads
+        self.register_buffer("cache", torch.zeros(shape), persistent=False)
+
+    def forward(self, ids):
+        """Read the next ids (N,) and return the logits (N, V)."""
+        x = self.embedding(ids) + self.positions.weight[self.num_read]  # (N, D)
+        for block, cache in zip(self.blocks, self.cache, strict=True):
+            x = block(x, cache, self.num_read)
+        self.num_read += 1
+        return self.linear(x)
+
+
 def full_pass(decoder, ids):
     """Compute the last logits of a text (T,) without a cache."""
-    x = decoder.embedding(ids) + decoder.positions.weight[: len(ids)]
+    x = decoder.embedding(ids) + decoder.positions.weight[: len(ids)]  # (T, D)
     for block in decoder.blocks:
-        qkv = block.to_qkv(block.norm(x)).unflatten(1, (3, block.num_heads, -1))  # (T, 3, heads, d)
-        q, k, v = qkv.permute(1, 2, 0, 3)[:, None]
-        x = x + block.join(F.scaled_dot_product_attention(q, k, v, is_causal=True)[0].transpose(0, 1).flatten(1))
+        qkv = block.to_qkv(block.norm(x)).unflatten(1, (3, block.num_heads, -1))
+        q, k, v = qkv.permute(1, 2, 0, 3)[:, None]  # (1, heads, T, D / heads) each
+        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)[0]
+        x = x + block.join(seen.transpose(0, 1).flatten(1))
         x = x + block.narrow(F.gelu(block.widen(block.norm_mlp(x))))
     return decoder.linear(x[-1:])
 
 
 def shipping_context(device):
-    """A step late in a text, in steps of the bare GRU with one stream: GRU 256 and a decoder of as many weights."""
+    """A step late in a text, in steps of the bare GRU with one stream: GRU 256, and a decoder of about its weights."""
     model = models()[nn.GRU]
     rows, unit = [], None
     for N in STREAMS:
@@ -129,7 +173,7 @@ def shipping_context(device):
         step = steps_of(model, nn.GRU, N)["eager nn.GRU, bare"]
         for context in CONTEXTS:
             torch.manual_seed(0)
-            decoder = streams.CachedDecoder(len(pretrained.CHARACTERS), 96, 4, 2, context, N).eval()
+            decoder = CachedDecoder(len(pretrained.CHARACTERS), 96, 4, 2, context, N).eval()
             decoder.cache.normal_()
 
             def late(decoder=decoder, ids=ids, context=context):

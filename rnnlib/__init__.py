@@ -29,6 +29,7 @@ _SUBMODULES = (
     "layers",
     "lettering",
     "memory_tasks",
+    "pages",
     "plots",
     "pretrained",
     "recurrences",

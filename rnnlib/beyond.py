@@ -46,9 +46,8 @@ def parity_steps(model, start, goal=32, seed=0, batch_size=64, lr=5e-3):
 def learn_parity(model, start, goal=32, seed=0, max_steps=600):
     """Train until the goal's length is 97 % right; return all (length, share right)."""
     guards.check_sizes(max_steps=max_steps)
-    history = []
-    steps = itertools.islice(parity_steps(model, start, goal, seed), max_steps)
-    for length, right in steps:
+    history, steps = [], parity_steps(model, start, goal, seed)
+    for length, right in itertools.islice(steps, max_steps):
         history.append((length, right))
         if length == goal and right >= 0.97:
             break
@@ -101,8 +100,7 @@ class TMaze:
     def __init__(self, num_mazes, length, generator):
         guards.check_drawn(generator, num_mazes=num_mazes, length=length)
         self.length = length
-        # 1 says up, 2 says down, as the actions do.
-        self.sign = torch.randint(1, 3, (num_mazes,), generator=generator)
+        self.sign = torch.randint(1, 3, (num_mazes,), generator=generator)  # an action
         self.place = torch.zeros_like(self.sign)
         self.done = torch.zeros(num_mazes, dtype=torch.bool)
 
@@ -211,44 +209,3 @@ def maze_steps(policy, grow, start=10, seed=0, num_mazes=64, lr=5e-3):
         right = float((episode[3] == 1).any(0).float().mean())
         yield length, right
         length = grow(length, right)
-
-
-class WaveForecaster(nn.Module):
-    """Forecast each next value of a wave from true values or its own forecasts."""
-
-    def __init__(self, num_hiddens=48):
-        super().__init__()
-        guards.check_sizes(num_hiddens=num_hiddens)
-        self.cell, self.read_out = nn.GRUCell(1, num_hiddens), nn.Linear(num_hiddens, 1)
-
-    def forward(self, wave, num_read, share_true, generator=None):
-        """Return a forecast of what follows each step of a wave (T, N, 1).
-
-        The first ``num_read`` values that it reads are true, of the others a share.
-        """
-        guards.check_wave(self, wave, num_read, share_true, generator)
-        state = self.read_out.weight.new_zeros(wave.shape[1], self.cell.hidden_size)
-        forecast, forecasts = wave[0], []
-        for t, value in enumerate(wave.unbind()):  # (N, 1)
-            if t >= num_read:
-                true = torch.rand(value.shape, generator=generator).to(value.device)
-                value = torch.where(true < share_true, value, forecast)
-            state = self.cell(value, state)
-            forecast = self.read_out(state)
-            forecasts.append(forecast)
-        return torch.stack(forecasts)
-
-
-def two_waves(num_rows, length, generator, noise=0.1):
-    """Draw sums of two sines (T, N, 1): as they are, and as seen through noise."""
-    guards.check_drawn(generator, num_rows=num_rows, length=length)
-    guards.check_numbers(noise=noise)
-    t = torch.arange(length)[:, None]  # (T, 1)
-    clean = torch.zeros(length, num_rows)
-    for slow, fast in ((10, 20), (20, 40)):  # steps in a period
-        period = slow + (fast - slow) * torch.rand(num_rows, generator=generator)
-        start = 2 * torch.pi * torch.rand(num_rows, generator=generator)
-        size = 0.5 + 0.5 * torch.rand(num_rows, generator=generator)
-        clean = clean + size * torch.sin(2 * torch.pi * t / period + start)
-    seen = clean + noise * torch.randn(clean.shape, generator=generator)
-    return clean[..., None], seen[..., None]

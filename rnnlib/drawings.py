@@ -321,9 +321,8 @@ def draw_speeds(steps, batches):
     for axes in (left, right):
         axes.axvline(1, color=plots.GREY, linestyle=":")
         axes.set_xlabel("times as fast")
-        for bar in axes.patches:
-            width, middle = bar.get_width(), bar.get_y() + 0.4
-            axes.text(width, middle, f"{width:.1f} ", ha="right", va="center", color="white")
+        axes.set_xlim(0, 1.2 * max(bar.get_width() for bar in axes.patches))
+        axes.bar_label(axes.containers[0], fmt="%.1f", padding=3)
     return fig
 
 
@@ -347,7 +346,7 @@ def draw_context_cost(rows):
         axes.set_xlabel("characters read before")
         axes.set_xticks(contexts[::2], [f"{T:,}" for T in contexts[::2]])
         axes.minorticks_off()
-    cost.legend(fontsize=8, title="streams at once", title_fontsize=8)
+    cost.legend(fontsize=8, title="streams at once", title_fontsize=8, handlelength=3.2)
     return fig
 
 

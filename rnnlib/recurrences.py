@@ -42,10 +42,8 @@ class MinGRU(nn.Module):
         super().__init__()
         guards.check_sizes(num_units=num_units)
         self.num_units = num_units
-        self.gate, self.candidate = (
-            nn.Linear(num_units, num_units),
-            nn.Linear(num_units, num_units),
-        )
+        self.gate = nn.Linear(num_units, num_units)
+        self.candidate = nn.Linear(num_units, num_units)
 
     def begin_state(self, batch_size):
         """Return zeros (N, D)."""
@@ -104,8 +102,7 @@ class TimeMixing(nn.Module):
         self.mix = nn.Parameter(torch.full((3, num_units), 0.5))
         square = (nn.Linear(num_units, num_units, bias=False) for _ in range(4))
         self.r, self.k, self.v, self.out = square
-        slow_to_fast = torch.linspace(-5, 1, num_units)
-        self.log_decay = nn.Parameter(slow_to_fast)
+        self.log_decay = nn.Parameter(torch.linspace(-5, 1, num_units))
         self.bonus = nn.Parameter(torch.zeros(num_units))
 
     def begin_state(self, batch_size):
@@ -139,10 +136,8 @@ class LocalAttention(nn.Module):
         guards.check_heads(num_heads, num_units=num_units)
         guards.check_sizes(window=window)
         self.num_units, self.window, self.num_heads = num_units, window, num_heads
-        self.qkv, self.out = (
-            nn.Linear(num_units, 3 * num_units),
-            nn.Linear(num_units, num_units),
-        )
+        self.qkv = nn.Linear(num_units, 3 * num_units)
+        self.out = nn.Linear(num_units, num_units)
 
     def begin_state(self, batch_size):
         """Return no keys and no values, (0, N, D) each."""
@@ -188,12 +183,9 @@ class Block(nn.Module):
         super().__init__()
         guards.check_mixers(num_units, mixer)
         self.mixer, self.norm = mixer, nn.LayerNorm(num_units)
-        wide = (
-            nn.Linear(num_units, 2 * num_units),
-            nn.GELU(),
-            nn.Linear(2 * num_units, num_units),
-        )
-        self.think = nn.Sequential(nn.LayerNorm(num_units), *wide)
+        widen = nn.Linear(num_units, 2 * num_units)
+        narrow = nn.Linear(2 * num_units, num_units)
+        self.think = nn.Sequential(nn.LayerNorm(num_units), widen, nn.GELU(), narrow)
 
     def begin_state(self, batch_size):
         """Return the state of the part that mixes over time."""

@@ -29,7 +29,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from rnnlib import guards, pretrained, shipping, streams
+from rnnlib import guards, pages, pretrained, shipping, streams
 from rnnlib.text import Vocab, as_vocab
 
 LONGEST_READ, LONGEST_WRITE = 1000, 200  # characters in a message
@@ -101,7 +101,7 @@ class Page(Local, RequestHandler):
     def get(self):
         """Send the page."""
         self.set_header("X-Frame-Options", "DENY")
-        self.write(shipping.fill_page("live.html", title=self.server.title))
+        self.write(pages.fill_page("live.html", title=self.server.title))
 
 
 class Session(Local, WebSocketHandler):

@@ -1,15 +1,10 @@
-"""A trained network leaves the notebook: a step, exported, in few bits, in NumPy, in a
-page (chapter 10)."""
+"""A trained network leaves the notebook: a step, exported, in few bits, in NumPy
+(chapter 10)."""
 
-import base64
-import contextlib
 import copy
 import functools
-import io
 import json
-import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,9 +14,6 @@ from torch import nn
 
 from rnnlib import guards
 from rnnlib.layers import num_directions, zero_state
-
-PAGES = Path(__file__).parent / "pages"
-
 
 # A step is the product
 
@@ -37,8 +29,7 @@ def whole(parts):
 
 
 class Step(nn.Module):
-    """One step of a language model: ids (N,) and a state in, logits (N, V) and state
-    out.
+    """One step of a language model: ids (N,) and a state in, logits (N, V) and it out.
 
     Each part of the state is an argument and a result of its own: a file has no tuples.
     """
@@ -55,8 +46,7 @@ class Step(nn.Module):
 
 
 class VectorStep(Step):
-    """One step of a model that reads vectors (N, D), time first, such as a
-    forecaster."""
+    """One step of a model of vectors (N, D), time first, such as a forecaster."""
 
     def forward(self, inputs, *state):
         """Return the outputs of this step, and each part of the next state."""
@@ -64,7 +54,7 @@ class VectorStep(Step):
         return outputs[0], *parts(state)
 
 
-# Freeze it
+# Freeze it, and run it elsewhere
 
 
 def free_batch(inputs, *state):
@@ -74,56 +64,40 @@ def free_batch(inputs, *state):
 
 
 def export_step(step, inputs, *state):
-    """Return a step as a program of ``torch.export`` that takes any batch size.
-
-    inputs, state: an example, of a batch of two or more.
-    """
+    """Return a step as a program for any batch size, from an example of two or more."""
     guards.check_batch_example(inputs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the flat weights of nn.GRU
+    with warnings.catch_warnings(action="ignore"):  # about flat weights of nn.GRU
         shapes = free_batch(inputs, *state)
         return torch.export.export(step.eval(), (inputs, *state), dynamic_shapes=shapes)
 
 
-# Elsewhere
-
-
 def save_onnx(model, arguments, path, shapes, inputs=None, outputs=None):
-    """Write a model as an ONNX file.
+    """Write a model as an ONNX file; arguments: a tuple of examples.
 
-    arguments: a tuple of examples; shapes: the free axes of each, as for torch.export;
-    inputs, outputs: the names that the file gives them.
+    shapes: the free axes of each, as for torch.export; inputs, outputs: names.
     """
     guards.check_ship()
-    quiet = io.StringIO()  # the exporter reports its progress
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.redirect_stdout(quiet))
-        stack.enter_context(contextlib.redirect_stderr(quiet))
-        stack.enter_context(warnings.catch_warnings(action="ignore"))
-        program = torch.onnx.export(
+    with warnings.catch_warnings(action="ignore"):
+        torch.onnx.export(
             model.eval(),
             arguments,
+            path,
             dynamo=True,
             external_data=False,  # weights in the same file
             dynamic_shapes=shapes,
             input_names=inputs,
             output_names=outputs,
+            verbose=False,  # no report of its progress
         )
-        program.save(path)
 
 
 def save_onnx_step(step, path, inputs, *state):
     """Write a step as an ONNX file that takes any batch size."""
     guards.check_batch_example(inputs)
-    numbers = range(len(state))
-    save_onnx(
-        step,
-        (inputs, *state),
-        path,
-        free_batch(inputs, *state),
-        inputs=["inputs", *(f"state_{i}" for i in numbers)],
-        outputs=["outputs", *(f"next_{i}" for i in numbers)],
-    )
+    shapes, numbers = free_batch(inputs, *state), range(len(state))
+    names = ["inputs", *(f"state_{i}" for i in numbers)]
+    after = ["outputs", *(f"next_{i}" for i in numbers)]
+    save_onnx(step, (inputs, *state), path, shapes, names, after)
 
 
 class OnnxStep:
@@ -162,8 +136,7 @@ def in_onnx_order(weight, num_hiddens):
 
 @torch.no_grad()
 def onnx_weights(layer, level):
-    """Return W, R and B of a level of a layer as ONNX stores them, a row a
-    direction."""
+    """Return W, R and B of a level as ONNX stores them, a row a direction."""
     rows = []
     for end in ("", "_reverse")[: num_directions(layer)]:
         names = (f"{name}_{part}_l{level}{end}" for name, part in ONNX_PARTS)
@@ -223,10 +196,10 @@ def for_onnx(model):
 
 
 def row_scales(W, bits=8):
-    """Return the size of a step for each row of W (R, C), (R, 1): the largest weight of
-    a row gets the largest whole number."""
-    guards.check_bits(bits)
+    """Return a step's size (R, 1) for each row of W (R, C); its largest weight gets the
+    largest whole number."""
     guards.check_matrix(W)
+    guards.check_bits(bits)
     largest = W.abs().amax(dim=1, keepdim=True)
     return (largest / (2 ** (bits - 1) - 1)).clamp(min=torch.finfo(W.dtype).tiny)
 
@@ -244,8 +217,7 @@ def quantise(W, scale):
 
 @torch.no_grad()
 def with_bits(model, bits, scales=row_scales):
-    """Return a copy of a model whose matrices have 2**bits - 1 different steps a
-    row."""
+    """Return a copy of a model whose matrices are rounded to so many bits."""
     guards.check_rounding(model, bits, scales)
     model = copy.deepcopy(model)
     for W in model.parameters():
@@ -256,8 +228,7 @@ def with_bits(model, bits, scales=row_scales):
 
 
 def named_weights(model):
-    """Return the weights of a LanguageModel or a forecaster by name, for the files
-    below."""
+    """Return the weights of a LanguageModel or a forecaster by name."""
     guards.check_shippable(model)
     return {
         name.replace("embedding.0.", "embedding."): weight.detach().cpu().contiguous()
@@ -285,10 +256,8 @@ def load_quantised(path):
     with safe_open(path, framework="numpy") as file:
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         tokens = json.loads(file.metadata()["tokens"])
-    names = [name for name in stored if not name.endswith(".scale")]
-    return {
-        name: stored[name] * stored.get(f"{name}.scale", 1) for name in names
-    }, tokens
+    weights = {name: W for name, W in stored.items() if not name.endswith(".scale")}
+    return {n: W * stored.get(f"{n}.scale", 1) for n, W in weights.items()}, tokens
 
 
 # Without PyTorch
@@ -332,10 +301,7 @@ def levels_of(weights):
 
 
 class NumpyStep:
-    """One step of a network in NumPy alone, called as a :class:`Step`, on arrays.
-
-    weights: arrays by name, those of :func:`named_weights` or :func:`load_quantised`.
-    """
+    """One step of a network in NumPy alone, called as a Step; weights: by name."""
 
     def __init__(self, weights):
         guards.check_weights(weights)
@@ -355,8 +321,7 @@ class NumpyStep:
         return [np.zeros(shape, "f4") for _ in range(1 + (self.cell is lstm_cell))]
 
     def __call__(self, x, *state):
-        """Return the outputs for ids (N,) or vectors (N, D), and each part of the
-        state."""
+        """Return outputs for ids (N,) or vectors (N, D), and each part of the state."""
         guards.check_numpy_inputs(self, x, state)
         after, looked_up = [], x.ndim == 1  # ids pick a row of the first level's table
         for level, (W_ih, W_hh, b_ih, b_hh) in enumerate(self.levels):
@@ -365,32 +330,3 @@ class NumpyStep:
             after.append(self.cell(a, before[0] @ W_hh + b_hh, *before))
             x = after[-1][0]
         return x @ self.W_q + self.b_q, *map(np.stack, zip(*after, strict=True))
-
-
-def write_page(path, source, title="A recurrent network in one page"):
-    """Write an HTML page that runs the network of a quantised file without any
-    server."""
-    guards.check_page(path, title)
-    guards.check_shipped(source)
-    with safe_open(source, framework="numpy") as file:
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        tokens = json.loads(file.metadata()["tokens"])
-    packed = {
-        name: [str(W.dtype), list(W.shape), base64.b64encode(W.tobytes()).decode()]
-        for name, W in arrays.items()
-    }
-    network = json.dumps({"tokens": tokens, "weights": packed}).replace("<", "\\u003c")
-    page = fill_page("offline.html", title=title, network=network)
-    Path(path).write_text(page, encoding="utf-8")
-
-
-def fill_page(name, **values):
-    """Return a page of the folder ``pages``, its ``{{ names }}`` replaced by values or
-    by the files of that name."""
-
-    def found(match):
-        name = match[1]
-        return values[name] if name in values else fill_page(name)
-
-    page = (PAGES / name).read_text(encoding="utf-8")
-    return re.sub(r"\{\{ (\S+) \}\}", found, page)

@@ -1,23 +1,16 @@
-"""Many streams at once: a pool of states, a server, and a rival to count against
-(chapter 10)."""
+"""Many streams at once: a pool of states and a server (chapter 10)."""
 
 import asyncio
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import nn
 
 from rnnlib import guards
-
-# Many at once
 
 
 class Pool:
     """The states of many sessions, a row each; what waits together takes one step.
 
-    step: called as a :class:`NumpyStep` is; state: its parts for all rows, (L, rows,
-    H).
+    step: called as a NumpyStep is; state: its parts for all rows, (L, rows, H).
     """
 
     def __init__(self, step, state):
@@ -77,8 +70,7 @@ async def serve(pool, make_step=make_step):
 
 
 async def talk(pool, vocab, reader, writer):
-    """Answer each byte of a client with the likeliest next character, until it
-    leaves."""
+    """Answer each byte of a client with the likeliest next character, to the end."""
     row = pool.open()
     try:
         while byte := await reader.read(1):
@@ -89,55 +81,3 @@ async def talk(pool, vocab, reader, writer):
     finally:
         pool.close(row)
         writer.close()
-
-
-# A rival for the state
-
-
-class CachedBlock(nn.Module):
-    """A level of a decoder that reads one token a call and keeps keys and values."""
-
-    def __init__(self, width, num_heads):
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.to_qkv, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.widen, self.narrow = (
-            nn.Linear(width, 4 * width),
-            nn.Linear(4 * width, width),
-        )
-
-    def forward(self, x, cache, t):
-        """Read token t, x (N, D); cache (2, N, heads, context, D / heads)."""
-        qkv = self.to_qkv(self.norm(x)).unflatten(1, (3, self.num_heads, -1))
-        q, cache[0, :, :, t], cache[1, :, :, t] = qkv.unbind(1)  # (N, heads, D / heads)
-        keys, values = cache[:, :, :, : t + 1]  # (N, heads, t + 1, D / heads)
-        seen = F.scaled_dot_product_attention(q[:, :, None], keys, values)
-        x = x + self.join(seen.flatten(1))  # (N, D)
-        return x + self.narrow(F.gelu(self.widen(self.norm_mlp(x))))
-
-
-class CachedDecoder(nn.Module):
-    """A small decoder that reads one token a call, to count what a step costs."""
-
-    def __init__(self, vocab_size, width, num_heads, num_layers, context, batch_size=1):
-        super().__init__()
-        guards.check_heads(num_heads, width=width)
-        guards.check_sizes(vocab_size=vocab_size, num_layers=num_layers)
-        guards.check_sizes(context=context, batch_size=batch_size)
-        self.num_read = 0
-        self.embedding = nn.Embedding(vocab_size, width)
-        self.positions = nn.Embedding(context, width)
-        blocks = (CachedBlock(width, num_heads) for _ in range(num_layers))
-        self.blocks, self.linear = nn.ModuleList(blocks), nn.Linear(width, vocab_size)
-        shape = num_layers, 2, batch_size, num_heads, context, width // num_heads
-        self.register_buffer("cache", torch.zeros(shape), persistent=False)
-
-    def forward(self, ids):
-        """Read the next ids (N,) and return the logits (N, V)."""
-        guards.check_next(self, ids)
-        x = self.embedding(ids) + self.positions.weight[self.num_read]  # (N, D)
-        for block, cache in zip(self.blocks, self.cache, strict=True):
-            x = block(x, cache, self.num_read)
-        self.num_read += 1
-        return self.linear(x)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from benchmarks.beyond import WaveForecaster, two_waves
 from rnnlib import beyond, data
 from rnnlib.layers import ManyToOne
 
@@ -211,7 +212,7 @@ def test_a_forgetful_policy_acts_alike_after_either_sign():
 
 def test_forecasts_from_true_values_are_those_of_the_layer():
     torch.manual_seed(0)
-    model, wave = beyond.WaveForecaster(7), torch.randn(6, 3, 1)
+    model, wave = WaveForecaster(7), torch.randn(6, 3, 1)
     layer = nn.GRU(1, 7)
     layer.load_state_dict({f"{name}_l0": value for name, value in model.cell.state_dict().items()})
     expected = model.read_out(layer(wave)[0])
@@ -221,7 +222,7 @@ def test_forecasts_from_true_values_are_those_of_the_layer():
 
 def test_left_alone_it_reads_its_own_forecasts():
     torch.manual_seed(0)
-    model, wave = beyond.WaveForecaster(7), torch.randn(9, 3, 1)
+    model, wave = WaveForecaster(7), torch.randn(9, 3, 1)
     own = model(wave, 4, 0.0)
     changed = wave.clone()
     changed[4:] = 100.0
@@ -234,7 +235,7 @@ def test_left_alone_it_reads_its_own_forecasts():
 
 
 def test_waves():
-    clean, seen = beyond.two_waves(300, 80, generator())
+    clean, seen = two_waves(300, 80, generator())
     assert clean.shape == seen.shape == (80, 300, 1)
     assert abs((seen - clean).std() - 0.1) < 0.01
     assert 0.6 < clean.std() < 0.9

@@ -10,8 +10,8 @@ import nbformat
 import pytest
 import torch
 
-from benchmarks.beyond import by_index, by_unbind
-from rnnlib import beyond, recurrences
+from benchmarks.beyond import WaveForecaster, by_index, by_unbind
+from rnnlib import recurrences
 from rnnlib.directions import Bidirectional
 from rnnlib.gates import ScratchGRU, ScratchLSTM
 from rnnlib.scratch import ScratchRNN
@@ -141,7 +141,7 @@ def test_other_loops_of_chapter_11():
     a, b = torch.rand(2, 24, 3, H, requires_grad=True)
     assert picking_nodes(recurrences.linear_recurrence(a, b, torch.zeros(3, H)).sum()) <= 2, "a and b themselves"
     wave = torch.randn(24, 3, 1, requires_grad=True)
-    forecasts = (beyond.WaveForecaster(H)(wave[: 6 * n], 3, 0.5) for n in (2, 4))
+    forecasts = (WaveForecaster(H)(wave[: 6 * n], 3, 0.5) for n in (2, 4))
     assert len({picking_nodes(forecast) for forecast in forecasts}) == 1
 
 

@@ -299,6 +299,22 @@ def test_cells_define_what_the_library_has(path):
                 assert dump in [d for _, d in library[name]], f"{name} differs from rnnlib's"
 
 
+@pytest.mark.parametrize(
+    ("chapter", "module", "names"),
+    [
+        ("10_shipping", "shipping", ("CachedBlock", "CachedDecoder", "full_pass")),
+        ("11_beyond", "beyond", ("WaveForecaster", "two_waves")),
+    ],
+)
+def test_what_a_benchmark_measured_stands_in_the_chapter(chapter, module, names):
+    measured = definitions((ROOT / "benchmarks" / f"{module}.py").read_text(encoding="utf-8"))
+    shown = {}
+    for cell in code_cells(read(ROOT / "notebooks" / f"{chapter}.ipynb")):
+        shown |= definitions(cell.source)
+    for name in names:
+        assert shown[name] == measured[name], f"{name} of {chapter} is not what benchmarks/{module}.py measured"
+
+
 @every_chapter
 def test_taught_definitions_have_no_guards(path):
     for cell in code_cells(read(path)):
@@ -321,7 +337,6 @@ NOT_WRITTEN_OUT = {  # what a chapter uses, or says in words, and doesn't write 
         *("score_reviews", "accuracy", "new_classifier", "use_vectors"),
     },
     "beyond": {"parity_right"},
-    "shipping": {"write_page", "fill_page"},
 }
 TAUGHT_ELSEWHERE = {
     "pretrained": {"train_shakespeare"},

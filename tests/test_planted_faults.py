@@ -520,7 +520,7 @@ def run_all(folder):
     """Run the tests on the library as it is, and each of them on a copy with its fault; return all results by name."""
 
     def copy_library(to):
-        left_out = shutil.ignore_patterns("__pycache__", "checkpoints", "results")
+        left_out = shutil.ignore_patterns("__pycache__", "checkpoints")
         for package in (LIBRARY, LIBRARY.parent / "benchmarks"):
             shutil.copytree(package, to / package.name, ignore=left_out)
         return to

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.shipping import CachedDecoder
 from rnnlib import layers, shipping, streams, text
 
 V, H = 11, 8
@@ -222,7 +223,7 @@ def full_pass(decoder, ids):
 @torch.no_grad()
 def test_cached_decoder_is_the_full_pass():
     torch.manual_seed(0)
-    decoder = streams.CachedDecoder(V, 16, 4, num_layers=2, context=12, batch_size=2)
+    decoder = CachedDecoder(V, 16, 4, num_layers=2, context=12, batch_size=2)
     ids = torch.randint(V, (2, 12))
     steps = torch.stack([decoder(column) for column in ids.T], dim=1)  # (N, T, V)
     for row, found in zip(ids, steps, strict=True):

@@ -67,7 +67,7 @@ class StartLength(Explorer):
         steps = np.arange(1, len(data["rights"]) + 1)
         right.plot(steps, data["rights"], ".", color=plots.BLUE, markersize=4)
         right.axhline(0.5, color=plots.GREY, linewidth=0.8, linestyle=":")
-        right.set(ylim=(0.25, 1.04), ylabel="share right", xticklabels=[])
+        right.set(ylim=(0, 1.04), ylabel="share right", xticklabels=[])
         length.step(steps, data["lengths"], where="mid", color=plots.ORANGE)
         length.axhline(self.goal, color=plots.GREY, linewidth=0.8, linestyle=":")
         length.set(ylim=(0, self.goal * 1.1), ylabel="bits in a row", xlabel="minibatch of 64 rows")
@@ -213,7 +213,7 @@ class Recurrence(Explorer):
 
     def draw(self, data):
         """The input above, the state below."""
-        fig, (above, below) = plots.stacked_axes(3.8, [1, 1], left=0.1, bottom=0.12, hspace=0.2)
+        fig, (above, below) = plots.stacked_axes(4.2, [1, 1], left=0.12, bottom=0.12, hspace=0.2)
         steps = np.arange(self.num_steps)
         plots.draw_bars(above, steps, data["x"], color=plots.SKY)
         above.plot(self.marks, data["x"][list(self.marks)], "o", color=plots.ORANGE)
