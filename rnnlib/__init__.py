@@ -37,7 +37,7 @@ _SUBMODULES = (
     "sentiment",
     "serve",
     "shipping",
-    "streams",
+    "sessions",
     "text",
     "training",
 )

@@ -29,7 +29,9 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from rnnlib import guards, pages, pretrained, shipping, streams
+from rnnlib import guards, pages, pretrained, shipping
+from rnnlib.sessions import Pool
+from rnnlib.sessions import serve as answer_all
 from rnnlib.text import Vocab, as_vocab
 
 LONGEST_READ, LONGEST_WRITE = 1000, 200  # characters in a message
@@ -53,7 +55,7 @@ class Server:
         guards.check_rates(idle=idle)
         guards.check_begins(step)
         self.vocab, self.idle, self.title = as_vocab(vocab), idle, title
-        self.pool = streams.Pool(step, step.begin_state(sessions))
+        self.pool = Pool(step, step.begin_state(sessions))
         self.sessions = set()
         self.port = self._http = self._worker = None
 
@@ -69,7 +71,7 @@ class Server:
         self.port = listening.getsockname()[1]
         self._http = HTTPServer(application, max_body_size=LARGEST_MESSAGE, max_header_size=LARGEST_MESSAGE)
         self._http.add_socket(listening)
-        self._worker = asyncio.create_task(streams.serve(self.pool))
+        self._worker = asyncio.create_task(answer_all(self.pool))
 
     async def stop(self):
         """Take no more connections, tell every session, and end."""

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from benchmarks.beyond import WaveForecaster, two_waves
-from rnnlib import beyond, data
+from rnnlib import beyond, data, memory_tasks
 from rnnlib.layers import ManyToOne
 
 
@@ -20,7 +20,7 @@ def generator(seed=0):
 
 
 def test_parity_by_hand():
-    bits, odd = beyond.parity(50, 7, generator())
+    bits, odd = memory_tasks.parity(50, 7, generator())
     assert bits.shape == (50, 7, 1) and odd.shape == (50,)
     for row, answer in zip(bits[..., 0].tolist(), odd.tolist(), strict=True):
         assert answer == row.count(1.0) % 2
@@ -128,7 +128,7 @@ def walk(maze, *actions):
 
 
 def test_a_walk_by_hand():
-    maze = beyond.TMaze(2, 2, generator())
+    maze = memory_tasks.TMaze(2, 2, generator())
     maze.sign = torch.tensor([1, 2])
     seen, rewards = walk(maze, 0, 1, 0, 0, 1, 0)
     assert seen == [[0, 1], [2, 2], [2, 2], [3, 3], [3, 3], [3, 3]]
@@ -137,7 +137,7 @@ def test_a_walk_by_hand():
 
 
 def test_the_junction_looks_alike_for_both_signs():
-    maze = beyond.TMaze(200, 5, generator())
+    maze = memory_tasks.TMaze(200, 5, generator())
     assert 60 < (maze.sign == 1).sum() < 140
     for _ in range(5):
         maze.act(torch.zeros(200, dtype=torch.int64))
@@ -180,7 +180,7 @@ def test_the_forecast_learns_the_return_and_does_not_move_the_actor():
 
 def test_an_episode_has_one_row_a_step():
     torch.manual_seed(0)
-    maze = beyond.TMaze(16, 3, generator())
+    maze = memory_tasks.TMaze(16, 3, generator())
     log_p, entropy, value, rewards, alive = beyond.play(beyond.Policy(8), maze, 40, generator())
     assert log_p.shape == entropy.shape == value.shape == rewards.shape == alive.shape
     assert alive[0].all() and (rewards[~alive] == 0).all()

@@ -326,7 +326,7 @@ def test_taught_definitions_have_no_guards(path):
 
 
 EVENING = ("text", "scratch", "gradients", "layers", "gates", "directions", "sentiment")
-SHELVES = (*EVENING, "forecasting", "attention", "shipping", "streams", "beyond", "recurrences")
+SHELVES = (*EVENING, "forecasting", "attention", "shipping", "sessions", "beyond", "recurrences")
 NOT_WRITTEN_OUT = {  # what a chapter uses, or says in words, and doesn't write out
     "text": {"Minibatch", "as_tensor", "as_vocab"},
     "scratch": {"total", "safe_exp", "representable"},
@@ -340,7 +340,7 @@ NOT_WRITTEN_OUT = {  # what a chapter uses, or says in words, and doesn't write 
 }
 TAUGHT_ELSEWHERE = {
     "pretrained": {"train_shakespeare"},
-    "memory_tasks": {"remember_first", "add_two"},
+    "memory_tasks": {"remember_first", "add_two", "parity", "TMaze"},
     "baselines": {"persistence", "same_hour"},
 }
 
@@ -375,7 +375,7 @@ def test_the_evening_s_reading_is_short():
     sources = {shelf: (ROOT / "rnnlib" / f"{shelf}.py").read_text(encoding="utf-8") for shelf in SHELVES}
     lines = {shelf: len(source.splitlines()) for shelf, source in sources.items()}
     assert sum(lines[shelf] for shelf in EVENING) <= 2000
-    assert sum(lines.values()) <= 3600  # for all eleven chapters; 3,200 is the goal
+    assert sum(lines.values()) <= 3200  # of all eleven chapters
     for shelf, source in sources.items():
         assert max(map(len, source.splitlines())) <= 88, f"{shelf}: a cell of a chapter has 88 columns"
         for node in ast.walk(ast.parse(source)):

@@ -39,12 +39,13 @@ from rnnlib import (
     gradients,
     guards,
     layers,
+    memory_tasks,
     plots,
     recurrences,
     scratch,
     sentiment,
+    sessions,
     shipping,
-    streams,
     text,
     training,
 )
@@ -151,7 +152,7 @@ def arrays(*shape):
 
 
 def pool():
-    return streams.Pool(numpy_step(), numpy_step().begin_state(2))
+    return sessions.Pool(numpy_step(), numpy_step().begin_state(2))
 
 
 def axes():
@@ -192,7 +193,7 @@ class Call:
 # A good call of each: a dict of arguments for a function or a class, or a pair (method, arguments).
 GOOD = {
     "attention.spoken_words": lambda: {"dictionary": {"hello": [["HH", "AH0"]]}},
-    "data.split_words": lambda: {"words": list("abcdefgh"), "num_valid": 1, "num_test": 1, "block": 1, "seed": 0},
+    "data.cmudict.split_words": lambda: {"words": list("abcdefgh"), "num_valid": 1, "num_test": 1, "block": 1, "seed": 0},
     "attention.make_pair": lambda: {"source": "ab", "target": "ba", "source_vocab": attention.LETTERS, "target_vocab": attention.LETTERS},
     "attention.random_strings": lambda: {"num_strings": 2, "shortest": 1, "longest": 3, "generator": generator()},
     "attention.pair_batches": lambda: {"pairs": pairs(), "batch_size": 2, "epochs": 1, "seed": 0},
@@ -237,7 +238,7 @@ GOOD = {
     "baselines.landmarks": lambda: {"train_ids": [0, 1, 2, 1], "valid_ids": [0, 1], "vocab_size": 3, "orders": (0, 1)},
     "baselines.bag_of_words": lambda: {"max_words": 1, "vectorizer": "CountVectorizer", "options": {}},
     "baselines.tfidf_regression": lambda: {"max_words": 1, "C": 2.0},
-    "beyond.parity": lambda: {"batch_size": N, "length": T, "generator": generator()},
+    "memory_tasks.parity": lambda: {"batch_size": N, "length": T, "generator": generator()},
     "beyond.grown": lambda: {"length": 4, "right": 0.98, "goal": 32},
     "beyond.parity_steps": lambda: {"model": layers.ManyToOne(nn.GRU(1, H), 2), "start": 2, "goal": 4, "seed": 0, "batch_size": 2, "lr": 1e-2},
     "beyond.learn_parity": lambda: {"model": layers.ManyToOne(nn.GRU(1, H), 2), "start": 2, "goal": 4, "seed": 0, "max_steps": 2},
@@ -245,20 +246,18 @@ GOOD = {
     "beyond.LockedDropout": lambda: {"p": 0.5},
     "beyond.LockedDropout.forward": lambda: (beyond.LockedDropout(0.5), {"inputs": rand(T, N, D)}),
     "beyond.drop_weights": lambda: {"rnn_layer": nn.LSTM(D, H), "p": 0.5},
-    "beyond.TMaze": lambda: {"num_mazes": 2, "length": 3, "generator": generator()},
-    "beyond.TMaze.act": lambda: (beyond.TMaze(2, 3, generator()).act, {"action": torch.tensor([0, 1])}),
+    "memory_tasks.TMaze": lambda: {"num_mazes": 2, "length": 3, "generator": generator()},
+    "memory_tasks.TMaze.act": lambda: (memory_tasks.TMaze(2, 3, generator()).act, {"action": torch.tensor([0, 1])}),
     "beyond.Policy": lambda: {"num_hiddens": H},
     "beyond.Policy.begin_state": lambda: (beyond.Policy(H).begin_state, {"batch_size": 2}),
     "beyond.Policy.forward": lambda: (beyond.Policy(H), {"seen": rand(N, 4), "state": rand(N, H)}),
     "beyond.Forgetful": lambda: {"num_hiddens": H},
     "beyond.Forgetful.forward": lambda: (beyond.Forgetful(H), {"seen": rand(N, 4), "state": rand(N, H)}),
-    "beyond.play": lambda: {"policy": beyond.Policy(H), "maze": beyond.TMaze(2, 3, generator()), "max_steps": 4, "generator": generator()},
+    "beyond.play": lambda: {"policy": beyond.Policy(H), "maze": memory_tasks.TMaze(2, 3, generator()), "max_steps": 4, "generator": generator()},
     "beyond.discounted_returns": lambda: {"rewards": rand(T, N), "gamma": 0.9},
     "beyond.policy_loss": lambda: {name: rand(T, N) for name in ("log_p", "entropy", "value", "rewards")} | {"alive": torch.ones(T, N, dtype=torch.bool)},
     "beyond.maze_steps": lambda: {"policy": beyond.Policy(H), "grow": lambda length, right: length, "start": 2, "seed": 0, "num_mazes": 2, "lr": 1e-2},
-    "beyond.WaveForecaster": lambda: {"num_hiddens": H},
-    "beyond.WaveForecaster.forward": lambda: (beyond.WaveForecaster(H), {"wave": rand(T, N, 1), "num_read": 1, "share_true": 0.5, "generator": generator()}),
-    "beyond.two_waves": lambda: {"num_rows": 2, "length": 5, "generator": generator(), "noise": 0.1},
+    "pages.write_page": lambda: {"path": "page.html", "source": quantised(), "title": "t"},
     "data.load_results": lambda: {"name": "beyond"},
     "data.prefetch": lambda: {"names": ["cmudict"]},
     "data.cmudict.parse": lambda: {"dictionary": "hello HH AH0 L OW1"},
@@ -482,13 +481,8 @@ GOOD = {
     "shipping.NumpyStep": lambda: {"weights": shipping.named_weights(language_model())},
     "shipping.NumpyStep.begin_state": lambda: (numpy_step().begin_state, {"batch_size": 2}),
     "shipping.NumpyStep.__call__": lambda: (numpy_step(), {"x": np.array([1, 2]), "state": [arrays(1, N, H)]}),
-    "shipping.write_page": lambda: {"path": "page.html", "source": quantised(), "title": "t"},
-    "streams.Pool": lambda: {"step": numpy_step(), "state": numpy_step().begin_state(2)},
-    "streams.Pool.close": lambda: (opened().close, {"row": 1}),
-    "streams.CachedBlock": lambda: {"width": 4, "num_heads": 2},
-    "streams.CachedBlock.forward": lambda: (streams.CachedBlock(4, 2), {"x": rand(N, 4), "cache": rand(2, N, 2, 5, 2), "t": 1}),
-    "streams.CachedDecoder": lambda: {"vocab_size": V, "width": 4, "num_heads": 2, "num_layers": 1, "context": 5, "batch_size": 1},
-    "streams.CachedDecoder.forward": lambda: (torch.no_grad()(streams.CachedDecoder(V, 4, 2, 1, 5).forward), {"ids": ids(1)}),
+    "sessions.Pool": lambda: {"step": numpy_step(), "state": numpy_step().begin_state(2)},
+    "sessions.Pool.close": lambda: (opened().close, {"row": 1}),
     "text.clean": lambda: {"text": "The time traveller"},
     "text.tokenize": lambda: {"text": "The time traveller", "unit": "char"},
     "text.Vocab": lambda: {"tokens": list("abcab"), "min_freq": 1, "reserved": ("<pad>",)},
@@ -565,7 +559,6 @@ INNER = {
     "mean_and_max DropWords classification_loss",
     "shipping": "parts whole Step.forward VectorStep free_batch in_onnx_order onnx_weights onnx_forward quantise logistic "
     "rnn_cell gru_cell lstm_cell levels_of",
-    "streams": "CachedBlock",
     "text": "as_tensor sequential_pass random_pass Minibatch",
 }
 
@@ -588,9 +581,10 @@ SERVED = "waits for clients or signals: tests/test_serve.py and tests/test_strea
 SECONDS = "takes seconds: tests/test_shipping.py"
 HOLDS = "holds what it is given"
 LEFT_OUT = {
+    "pages.fill_page": "fills the pages of the package",
     **dict.fromkeys(["attention.Pair", "attention.Memory", "data.imdb.Review", "data.imdb.Half", "data.texts.Corpus",
                      "data.texts.Mirror", "data.texts.StandIn", "memory_tasks.Task"], HOLDS),
-    **dict.fromkeys(["streams.make_step", "streams.serve", "streams.talk", "streams.Pool.read", "serve.Page",
+    **dict.fromkeys(["sessions.make_step", "sessions.serve", "sessions.talk", "sessions.Pool.read", "serve.Page",
                      "serve.Session", "serve.serve_until_stopped"], SERVED),
     **dict.fromkeys(["shipping.save_onnx", "shipping.export_step", "shipping.save_onnx_step", "shipping.OnnxStep",
                      "shipping.OnnxStep.__call__", "shipping.onnx_level"], SECONDS),
@@ -602,7 +596,6 @@ LEFT_OUT = {
     "layers.FastRecurrence": "is called by FastRNN alone, which is tried",
     "pretrained.check_shapes": "is a guard itself",
     "recurrences.GRUMixer": "is PyTorch's GRU",
-    "shipping.fill_page": "fills the pages of the package",
     "text.Batches": "is made by sequential_batches and random_batches",
 }  # fmt: skip
 # Ask the network, or take seconds, with arguments that are right: tests/test_data*.py.
@@ -615,7 +608,9 @@ def public():
     found = {}
     for info in pkgutil.walk_packages(rnnlib.__path__, "rnnlib."):
         name = info.name.removeprefix("rnnlib.")
-        if name.startswith(("check", "guards", "d2l_bridge", "data.places", "data.standins", "data.__main__")):
+        if name.startswith(
+            ("check", "guards", "drawings", "d2l_bridge", "data.places", "data.standins", "data.__main__")
+        ):
             continue
         module = importlib.import_module(info.name)
         for key, value in vars(module).items():

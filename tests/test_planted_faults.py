@@ -56,22 +56,22 @@ FAULTS = {
         "test_shipping.py::test_error_is_below_half_a_step_everywhere",
     ),
     "a new session goes on from a stranger's state": Fault(
-        "streams.py",
+        "sessions.py",
         "part[:, row] = 0",
         "part[:, row] += 0",
-        "test_streams.py::test_rows_are_used_again_and_begin_at_zero",
+        "test_sessions.py::test_rows_are_used_again_and_begin_at_zero",
     ),
     "a client that left is answered": Fault(
-        "streams.py",
+        "sessions.py",
         "[job for job in jobs if not job[2].done()]",
         "[job for job in jobs]",
-        "test_streams.py::test_a_client_that_leaves_does_not_touch_the_next_owner_of_its_row",
+        "test_sessions.py::test_a_client_that_leaves_does_not_touch_the_next_owner_of_its_row",
     ),
     "states by place in the batch": Fault(
-        "streams.py",
+        "sessions.py",
         "part[:, rows] = new",
         "part[:, : len(rows)] = new",
-        "test_streams.py::test_many_sessions_are_answered_as_if_alone",
+        "test_sessions.py::test_many_sessions_are_answered_as_if_alone",
     ),
     "the row of a client that vanished is lost": Fault(
         "serve.py",

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rnnlib import beyond, drawings, guards, plots, recurrences
+from rnnlib import beyond, drawings, guards, memory_tasks, plots, recurrences
 from rnnlib.explore.frame import Explorer
 from rnnlib.layers import ManyToOne
 
@@ -123,7 +123,7 @@ class MazeWalk(Explorer):
     @torch.no_grad()
     def walk(self, length, sign):
         """Walk ahead to the junction; return the states (L + 1, H) and the chances of the three actions there."""
-        maze = beyond.TMaze(1, length, torch.Generator().manual_seed(0))
+        maze = memory_tasks.TMaze(1, length, torch.Generator().manual_seed(0))
         maze.sign = torch.tensor([sign])
         state, states = self.policy.begin_state(1), []
         for _ in range(length + 1):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.shipping import CachedDecoder
-from rnnlib import layers, shipping, streams, text
+from rnnlib import layers, sessions, shipping, text
 
 V, H = 11, 8
 VOCAB = text.Vocab("abcdefghij")
@@ -41,10 +41,10 @@ class Working:
     """A pool with its worker."""
 
     def __init__(self, step, rows):
-        self.pool = streams.Pool(step, step.begin_state(rows))
+        self.pool = sessions.Pool(step, step.begin_state(rows))
 
     async def __aenter__(self):
-        self.worker = asyncio.create_task(streams.serve(self.pool))
+        self.worker = asyncio.create_task(sessions.serve(self.pool))
         return self.pool
 
     async def __aexit__(self, *error):
@@ -100,11 +100,11 @@ def test_what_waits_together_takes_one_step():
         return step(ids, *state)
 
     async def main():
-        pool = streams.Pool(counted, step.begin_state(10))
+        pool = sessions.Pool(counted, step.begin_state(10))
         rows = [pool.open() for _ in range(10)]
         reads = [asyncio.create_task(pool.read(row, 1)) for row in rows]
         await asyncio.sleep(0)
-        worker = asyncio.create_task(streams.serve(pool))
+        worker = asyncio.create_task(sessions.serve(pool))
         await asyncio.gather(*reads)
         worker.cancel()
 
@@ -116,14 +116,14 @@ def test_a_client_that_leaves_does_not_touch_the_next_owner_of_its_row():
     step = network()
 
     async def main():
-        pool = streams.Pool(step, step.begin_state(1))
+        pool = sessions.Pool(step, step.begin_state(1))
         row = pool.open()
         leaving = asyncio.create_task(pool.read(row, 3))
         await asyncio.sleep(0)  # its character waits in the queue
         leaving.cancel()
         pool.close(row)
         assert pool.open() == row
-        worker = asyncio.create_task(streams.serve(pool))
+        worker = asyncio.create_task(sessions.serve(pool))
         scores = await pool.read(row, 5)
         worker.cancel()
         np.testing.assert_allclose(scores, alone(step, [5])[0], atol=1e-6)
@@ -149,7 +149,7 @@ def test_a_session_twice_in_a_batch_is_refused():
 
 def test_a_full_pool_and_a_row_closed_twice_get_a_sentence():
     step = network()
-    pool = streams.Pool(step, step.begin_state(1))
+    pool = sessions.Pool(step, step.begin_state(1))
     row = pool.open()
     with pytest.raises(ValueError, match="all places are taken: close a session first, or make the pool larger"):
         pool.open()
@@ -185,7 +185,7 @@ def test_server_of_bytes():
 
     async def main():
         async with Working(step, 8) as pool:
-            server = await asyncio.start_server(lambda *ends: streams.talk(pool, VOCAB, *ends), "127.0.0.1", 0)
+            server = await asyncio.start_server(lambda *ends: sessions.talk(pool, VOCAB, *ends), "127.0.0.1", 0)
             port = server.sockets[0].getsockname()[1]
             answers = await asyncio.gather(*(client(port, text) for text in (b"abc", b"jihg", b"a\xff\n\0")))
             server.close()
