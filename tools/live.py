@@ -22,7 +22,7 @@ def keep(path, drawn):
     """Take the frames that a run of a chapter has drawn in place of those that are there, with a hash of its code."""
     folder = FOLDER / path.name[:2]
     shutil.rmtree(folder, ignore_errors=True)
-    if drawn.exists():
+    if any(Path(drawn).iterdir()):
         shutil.copytree(drawn, folder)
         (folder / "code.txt").write_text(code_hash(path) + "\n", encoding="utf-8")
 
