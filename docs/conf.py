@@ -13,6 +13,7 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
@@ -68,7 +69,7 @@ class Mermaid(Directive):
         return [nodes.image(uri=f"/{path.relative_to(ROOT).as_posix()}", alt=diagrams.in_words(source))]
 
 
-class StoredExplorer(Directive):
+class StoredExplorer(SphinxDirective):
     """An explorer of a chapter on another page: ``{explorer} 02 Temperature desk``."""
 
     required_arguments, final_argument_whitespace = 2, True
@@ -77,6 +78,8 @@ class StoredExplorer(Directive):
         """Return heading, picture and finding as the chapter stores them."""
         number, title = self.arguments
         (path,) = (ROOT / "notebooks").glob(f"{number}*.ipynb")
+        self.env.note_dependency(str(path))
+        self.env.note_dependency(str(live.FOLDER / number))
         return [nodes.raw("", live.stored(nbformat.read(path, as_version=4), number, title), format="html")]
 
 
@@ -123,6 +126,13 @@ def offer_other_places(app, pagename, templatename, context, doctree):
             context["body"] = f'<p class="elsewhere">{anchors}</p>' + context["body"]
 
 
+def depend_on_frames(app, docname, content):
+    """Write the page of a chapter anew when its frames are others."""
+    folder, _, chapter = docname.rpartition("/")
+    if folder == "notebooks":
+        app.env.note_dependency(str(live.FOLDER / chapter[:2]))
+
+
 def name_frames(app, pagename, templatename, context, doctree):
     """Tell the page of a chapter which files its explorers move by."""
     folder, _, chapter = pagename.rpartition("/")
@@ -146,6 +156,7 @@ def setup(app):
     app.add_directive("explorer", StoredExplorer)
     app.add_post_transform(AltText)
     app.connect("source-read", list_modules)
+    app.connect("source-read", depend_on_frames)
     app.connect("autodoc-process-docstring", escape_stars, priority=400)  # before napoleon
     app.connect("html-page-context", offer_other_places)
     app.connect("html-page-context", name_frames)

@@ -22,8 +22,11 @@ def keep(path, drawn):
     """Take the frames that a run of a chapter has drawn in place of those that are there, with a hash of its code."""
     folder = FOLDER / path.name[:2]
     shutil.rmtree(folder, ignore_errors=True)
-    if drawn.exists():
-        shutil.copytree(drawn, folder)
+    files = list(Path(drawn).iterdir())
+    if files:
+        folder.mkdir(parents=True)
+        for file in files:
+            shutil.copy(file, folder)
         (folder / "code.txt").write_text(code_hash(path) + "\n", encoding="utf-8")
 
 

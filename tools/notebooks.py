@@ -11,9 +11,9 @@ import ast
 import inspect
 import os
 import re
-import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -29,7 +29,6 @@ from rnnlib import check, data
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = ROOT / "build" / "text"
-DRAWN = ROOT / "build" / "frames"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -112,34 +111,39 @@ def run(path):
     """Execute a chapter from a fresh kernel and save it; on an error save nothing. A change of text runs nothing."""
     notebook = filled_in(path)
     stored = tidy(jupytext.read(path)) if path.exists() else None
-    known = stored is not None and code_of(notebook) == code_of(stored)
-    if known:
+    if stored is not None and code_of(notebook) == code_of(stored):
         keep_outputs(notebook, stored)
         print(f"{path.name}: the code is the stored one, so nothing was run")
-    else:
-        require_corpora(corpora(notebook))
-        execute(notebook, path)
+        save(notebook, path)
+        return
+    require_corpora(corpora(notebook))
+    with tempfile.TemporaryDirectory() as drawn:
+        execute(notebook, path, drawn)
+        save(notebook, path)
+        live.keep(path, drawn)
+
+
+def save(notebook, path):
+    """Write a chapter in its final form."""
     nbformat.validate(notebook)
     nbformat.write(tidy(notebook), path)
     subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", str(path)], check=True)
     slides.mark(path)
-    if not known:
-        live.keep(path, DRAWN)
 
 
 def draw_frames(path):
     """Execute a chapter as it is stored, for its frames alone."""
     notebook = jupytext.read(path)
     require_corpora(corpora(notebook))
-    execute(notebook, path)
-    live.keep(path, DRAWN)
+    with tempfile.TemporaryDirectory() as drawn:
+        execute(notebook, path, drawn)
+        live.keep(path, drawn)
 
 
-def execute(notebook, path):
-    """Run the cells of a chapter in its folder, from a fresh kernel, which also draws the frames of its explorers."""
+def execute(notebook, path, drawn):
+    """Run the cells of a chapter in its folder, from a fresh kernel; its explorers draw their frames into a folder."""
     started = time.perf_counter()
-    shutil.rmtree(DRAWN, ignore_errors=True)
-    os.environ["RNNLIB_FRAMES"] = str(DRAWN)
+    os.environ["RNNLIB_FRAMES"] = str(drawn)
     os.environ["OMP_NUM_THREADS"] = "1"  # as the tests run it: the numbers of a run don't depend on the machine's cores
     client = NotebookClient(
         notebook, timeout=1800, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}

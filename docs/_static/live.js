@@ -58,7 +58,7 @@ const rnnlive = (() => {
       return input;
     });
     const labels = inputs.map((input, place) => make("label", { for: input.id }, input, ` ${control.values[place]}`));
-    const node = make("fieldset", { class: "control" }, make("legend", {}, control.name), ...labels);
+    const node = make("fieldset", { class: "control" }, make("legend", {}, control.name), make("div", {}, ...labels));
     return { node, show: (place) => { inputs[place].checked = true; } };
   };
 

@@ -66,10 +66,11 @@ class TemperatureDesk(Explorer):
         return super().settings() | {"temperature": [i / 4 for i in range(13)]} | few
 
     def assets(self):
-        """Chapter 2's network itself, so that a reader of the page may type."""
-        if not isinstance(self.model, scratch.ScratchRNN) or len(self.model.params) != 5:
+        """The network itself, if it is chapter 2's with its five arrays, so that a reader of the page may type."""
+        arrays = list(getattr(self.model, "params", ()))
+        if len(arrays) != len(PARAMS):
             return {}
-        params = {name: frames.compact(W) for name, W in zip(PARAMS, self.model.params, strict=True)}
+        params = {name: frames.compact(W) for name, W in zip(PARAMS, arrays, strict=True)}
         return {"network": {"tokens": self.vocab.decode(range(len(self.vocab))), "prefix": self.prefix} | params}
 
     def measure(self, temperature, top_k, seed):
