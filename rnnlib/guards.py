@@ -1909,17 +1909,6 @@ def check_pool(step, state):
         )
 
 
-def check_next(model, ids):
-    """Refuse ids (N,) that a decoder can't read next."""
-    check_shapes("whole ids (N)", ids)
-    check_embedded_ids(model, ids[None])
-    batch_size, context = model.cache.shape[2], model.cache.shape[4]
-    if len(ids) != batch_size or model.num_read >= context:
-        raise ValueError(
-            f"{len(ids)} ids after {model.num_read}: this decoder reads batch_size={batch_size}, {context} times"
-        )
-
-
 def check_shipped(path):
     """Refuse a file that :func:`rnnlib.shipping.save_quantised` has not written, or that is damaged."""
     check_path(path=path)
@@ -2037,15 +2026,6 @@ def check_episode(log_p, entropy, value, rewards, alive):
     """Refuse an episode of unlike shapes."""
     form = "log_p (T, N), entropy (T, N), value (T, N), rewards (T, N), bool alive (T, N)"
     check_shapes(form, log_p, entropy, value, rewards, alive)
-
-
-def check_wave(model, wave, num_read, share_true, generator):
-    """Refuse what no wave can be forecast with."""
-    check_shapes("wave (T, N, 1), weight (Q, H)", wave, model.read_out.weight)
-    if not is_whole(num_read, 0):
-        raise ValueError(f"num_read={reprlib.repr(num_read)} must be a whole number from 0 on")
-    check_numbers(share_true=share_true)
-    check_generator(generator)
 
 
 def check_together(**tensors):
