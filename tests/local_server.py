@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pooch
 import pytest
 
-from rnnlib.data import imdb, places
+from rnnlib.data import _places, imdb
 
 TEXT = "The Time Traveller – for so it will be convenient to speak of him –\nwas expounding a matter to us.\n" * 400
 RIGHT = TEXT.encode()
@@ -95,8 +95,8 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("RNNLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(places, "ANSWER_SECONDS", 60)
-    monkeypatch.setattr(places, "PIP_SECONDS", 60)
+    monkeypatch.setattr(_places, "ANSWER_SECONDS", 60)
+    monkeypatch.setattr(_places, "PIP_SECONDS", 60)
     monkeypatch.setattr(imdb, "_official", {})
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))

@@ -310,7 +310,7 @@ def test_a_refusal_that_was_left_in_is_not_an_untouched_stub():
 
 @pytest.mark.parametrize("name", ["an LSTM", "a GRU", "an RNN", "an ndarray", "a uint8", "an int", "a Tensor"])
 def test_articles_are_as_spoken(name):
-    assert check.frame.with_article(name.split()[1]) == name
+    assert check._frame.with_article(name.split()[1]) == name
 
 
 @every_exercise

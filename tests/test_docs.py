@@ -478,7 +478,7 @@ def test_book_has_every_chapter_guide_and_module(site, pages):
     for path in (ROOT / "rnnlib").glob("*.py"):
         name = "rnnlib" if path.stem == "__init__" else f"rnnlib.{path.stem}"
         assert f"module-{name}" in reference, name
-    for name in ("data", "data.texts", "data.imdb", "data.glove", "data.weather", "data.series", "data.places"):
+    for name in ("data", "data.texts", "data.imdb", "data.glove", "data.weather", "data.series", "data._places"):
         assert f"module-rnnlib.{name}" in reference, name
     assert "rnnlib.gradients.bptt" in reference
     assert "perplexity" in (site / "searchindex.js").read_text(encoding="utf-8")

@@ -609,7 +609,7 @@ def public():
     for info in pkgutil.walk_packages(rnnlib.__path__, "rnnlib."):
         name = info.name.removeprefix("rnnlib.")
         if name.startswith(
-            ("check", "guards", "drawings", "d2l_bridge", "data.places", "data.standins", "data.__main__")
+            ("check", "guards", "drawings", "d2l_bridge", "data._places", "data.standins", "data.__main__")
         ):
             continue
         module = importlib.import_module(info.name)

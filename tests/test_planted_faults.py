@@ -429,7 +429,7 @@ FAULTS = {
     ),
     "another file passes for the weather": Fault(
         "data/weather.py",
-        "    places.check_sha256(content, SHA256)\n",
+        "    _places.check_sha256(content, SHA256)\n",
         "",
         "test_data_weather.py::test_what_is_not_the_true_file_is_not_used",
     ),

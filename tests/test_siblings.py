@@ -548,7 +548,11 @@ def test_seeds_are_named_everywhere(seed):
     refused("seed=", sentiment.Buckets, ROWS, [0, 1, 0], 2, seed)
 
 
-@pytest.mark.parametrize("prefix", [None, 3, b"the", [], "", {"t": 1}, iter("the"), torch.tensor(1.0)], ids=repr)
+@pytest.mark.parametrize(
+    "prefix",
+    [None, 3, b"the", [], "", {"t": 1}, iter("the"), torch.tensor(1.0)],
+    ids=lambda value: type(value).__name__,
+)
 def test_prefixes_are_named(prefix):
     refused("prefix", scratch.generate, scratch.ScratchRNN(V, 4), VOCAB, prefix, 2)
     refused("prefix", directions.reread_and_write, scratch.ScratchRNN(V, 4), VOCAB, prefix, 2, 3)

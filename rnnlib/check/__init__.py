@@ -1,11 +1,11 @@
 """Exercises that check themselves: ``check.NAME(my_answer)`` prints a verdict, ``hint=1`` to ``3`` adds a hint."""
 
 from rnnlib.check import (
+    _frame,
     attention,
     beyond,
     directions,
     forecasting,
-    frame,
     gates,
     gradients,
     layers,
@@ -14,7 +14,7 @@ from rnnlib.check import (
     shipping,
     text,
 )
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape
+from rnnlib.check._frame import Exercise, Wrong, expect_close, expect_shape
 
 EXERCISES = (
     *text.EXERCISES,
@@ -60,4 +60,4 @@ def progress(chapter):
     if not exercises:
         chapters = sorted({exercise.chapter for exercise in EXERCISES})
         raise ValueError(f"chapter {chapter!r} has no exercises: give one of {chapters}")
-    frame.print_progress(exercises)
+    _frame.print_progress(exercises)

@@ -17,7 +17,7 @@ from rnnlib.attention import (
     pair_batches,
     until_eos,
 )
-from rnnlib.check.frame import (
+from rnnlib.check._frame import (
     Exercise,
     Wrong,
     expect_close,

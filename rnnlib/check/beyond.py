@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rnnlib import beyond
-from rnnlib.check.frame import (
+from rnnlib.check._frame import (
     Exercise,
     Wrong,
     expect_close,

@@ -5,7 +5,7 @@ import collections
 import torch
 from torch import nn
 
-from rnnlib.check.frame import (
+from rnnlib.check._frame import (
     Exercise,
     Wrong,
     corpus,

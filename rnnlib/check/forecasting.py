@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from rnnlib import forecasting
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_pair, expect_shape, expect_something, kind, within
+from rnnlib.check._frame import Exercise, Wrong, expect_close, expect_pair, expect_shape, expect_something, kind, within
 
 UNKNOWN = -12345.0  # stands for NaN where numbers are compared
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rnnlib.check.frame import Exercise, Wrong, expect_close, expect_shape, expect_something, kind, within
+from rnnlib.check._frame import Exercise, Wrong, expect_close, expect_shape, expect_something, kind, within
 from rnnlib.gradients import clip_gradients
 from rnnlib.layers import ManyToOne
 from rnnlib.memory_tasks import TASKS

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from rnnlib.check.frame import (
+from rnnlib.check._frame import (
     Exercise,
     Wrong,
     expect_close,

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rnnlib.check.frame import (
+from rnnlib.check._frame import (
     Exercise,
     Wrong,
     corpus,

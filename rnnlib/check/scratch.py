@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rnnlib import text
 from rnnlib.baselines import NGram, geometric_mean_of_inverses
-from rnnlib.check.frame import (
+from rnnlib.check._frame import (
     Exercise,
     Wrong,
     corpus,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from rnnlib import baselines, data, sentiment
-from rnnlib.check.frame import (
+from rnnlib.check._frame import (
     Exercise,
     Wrong,
     expect_close,

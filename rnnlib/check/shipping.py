@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from rnnlib import pretrained, scratch, shipping, text
-from rnnlib.check.frame import (
+from rnnlib.check._frame import (
     Exercise,
     Wrong,
     corpus,

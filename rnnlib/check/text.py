@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from rnnlib import text
-from rnnlib.check.frame import (
+from rnnlib.check._frame import (
     Exercise,
     Wrong,
     corpus,

@@ -8,7 +8,7 @@ Each is looked for in one place after the other, and verified wherever it is fou
 - `glove`: the word vectors
 - `weather`: a year of hours at three airports
 - `series`: a series of the reader's own
-- `places`: the places, such as the folder `$RNNLIB_DATA` and the cache, and the search through them
+- `_places`: the places, such as the folder `$RNNLIB_DATA` and the cache, and the search through them
 - `standins`: a story, reviews, words and a year of weather made for this course, for when nothing can be had
 """
 

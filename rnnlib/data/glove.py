@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnlib import guards
-from rnnlib.data import places
+from rnnlib.data import _places
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,31 +51,31 @@ def _from_excerpt(dim: int) -> Vectors | None:
     file, sha256 = EXCERPTS[dim]
 
     def decode(content: bytes) -> Vectors:
-        places.check_sha256(content, sha256)
+        _places.check_sha256(content, sha256)
         return _vectors(content, dim)
 
-    return places.read_own(file, decode)
+    return _places.read_own(file, decode)
 
 
 def _from_cache(dim: int) -> Vectors | None:
-    return places.from_cache(f"glove6B_{dim}d.npz", partial(_vectors, dim=dim))
+    return _places.from_cache(f"glove6B_{dim}d.npz", partial(_vectors, dim=dim))
 
 
 def _from_zip(dim: int) -> Vectors | None:
     """Read the original archive if the reader has put it in `$RNNLIB_DATA` or in the cache; keep the vectors."""
     import numpy as np
 
-    path = places.first_file(ZIP, Path.is_file)
+    path = _places.first_file(ZIP, Path.is_file)
     if path is None:
         return None
     print(f"glove: reading {path}, once")
-    with places.reading(path), path.open("rb") as file:
+    with _places.reading(path), path.open("rb") as file:
         true = hashlib.file_digest(file, "md5").hexdigest() == ZIP_MD5
     if not true:
-        if path.parent != places.folder("RNNLIB_DATA"):  # in the cache, which is not the reader's own
+        if path.parent != _places.folder("RNNLIB_DATA"):  # in the cache, which is not the reader's own
             with contextlib.suppress(OSError):
                 path.unlink()
-        raise places.Unavailable(f"{path} is damaged or another file (wrong MD5), so it is not used")
+        raise _places.Unavailable(f"{path} is damaged or another file (wrong MD5), so it is not used")
     words, rows = [], []
     with zipfile.ZipFile(path) as archive, archive.open(f"glove.6B.{dim}d.txt") as lines:
         for line in lines:
@@ -85,7 +85,7 @@ def _from_zip(dim: int) -> Vectors | None:
     vectors = np.stack(rows)
     file = io.BytesIO()
     np.savez(file, words=np.array("\n".join(words)), vec=vectors)
-    places.keep(f"glove6B_{dim}d.npz", file.getvalue())
+    _places.keep(f"glove6B_{dim}d.npz", file.getvalue())
     return words, vectors
 
 
@@ -104,7 +104,7 @@ def _find(dim: int) -> tuple[Vectors, str]:
         ZIP: lambda: _from_zip(dim),
         f"nowhere, so an embedding starts at random. {remedy}": lambda: _nothing(dim),
     }
-    return places.first_found("glove", looks)
+    return _places.first_found("glove", looks)
 
 
 def load_glove(dim: int, words: Iterable[str]) -> tuple["torch.Tensor", "torch.Tensor"]:

