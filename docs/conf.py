@@ -5,7 +5,6 @@ Nothing is executed: the pages show the outputs that the chapters store.
 """
 
 import re
-import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -141,12 +140,14 @@ def name_frames(app, pagename, templatename, context, doctree):
         context["body"] += live.index(chapter[:2], live.titles(notebook))
 
 
+MATHJAX = ("tex-chtml.js", "output/chtml/fonts/", "input/tex/extensions/")  # what formulas load
+
+
 def cut_mathjax(app, exception):
     """Leave of MathJax what the pages load; the rest would be half of the site."""
-    for path in (Path(app.outdir) / "_static" / "mathjax").glob("*"):
-        if path.is_dir() and path.name not in ("input", "output"):
-            shutil.rmtree(path)
-        elif path.is_file() and path.name != "tex-chtml.js":
+    folder = Path(app.outdir) / "_static" / "mathjax"
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.relative_to(folder).as_posix().startswith(MATHJAX):
             path.unlink()
 
 
