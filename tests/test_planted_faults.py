@@ -380,15 +380,15 @@ FAULTS = {
         "test_forecasting.py::test_parts_share_no_hour_and_lose_none",
     ),
     "the same hour comes from the future": Fault(
-        "forecasting.py",
+        "baselines.py",
         "back = -h % season",
         "back = max(season - h, 0)",
         "test_forecasting.py::test_baselines_by_hand",
     ),
     "windows begin at their row": Fault(
         "forecasting.py",
-        "forecast[num_lags - 1 :] = torch.from_numpy",
-        "forecast[: len(X)] = torch.from_numpy",
+        "forecast[num_lags - 1 :] = rows.unflatten",
+        "forecast[: len(X)] = rows.unflatten",
         "test_forecasting.py::test_ridge_is_that_of_scikit_learn_on_windows_written_by_hand",
     ),
     "the forecaster's state starts afresh with every chunk": Fault(

@@ -75,6 +75,6 @@ def prefetch(*names: str) -> None:
     fetch |= {"imdb": imdb.prefetch, "weather": weather.load_weather}
     for name in names:
         if not isinstance(name, str) or name not in fetch:
-            raise ValueError(f"unknown corpus (names) {name!r}; choose from {', '.join(map(repr, fetch))}")
+            raise ValueError(f"unknown corpus {name!r}; choose from {', '.join(map(repr, fetch))}")
     for name in names or fetch:
         fetch[name]()

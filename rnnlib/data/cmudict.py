@@ -6,7 +6,6 @@ Its licence asks for a notice, which is in the file LICENSE-cmudict.txt.
 import re
 from collections.abc import Iterable
 
-from rnnlib import guards
 from rnnlib.data import texts
 
 
@@ -20,6 +19,8 @@ def load_cmudict() -> dict[str, list[list[str]]]:
 
 def parse(dictionary: str) -> dict[str, list[list[str]]]:
     """Read the dictionary: each line has a word, or `word(2)` for its second way, phonemes, perhaps # and a remark."""
+    from rnnlib import guards  # PyTorch comes with it, and a text needs none
+
     guards.check_text(dictionary=dictionary)
     words: dict[str, list[list[str]]] = {}
     for line in dictionary.splitlines():

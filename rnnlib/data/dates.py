@@ -3,7 +3,6 @@
 import datetime
 import random
 
-from rnnlib import guards
 
 FORMS = (
     *("{d} {month} {y}", "{month} {d}, {y}", "{d}.{m}.{y}", "{dd}.{mm}.{y}", "{mon} {d} {y}", "{dd} {mon} {y}"),
@@ -20,6 +19,8 @@ SIGNS = "abcdefghijklmnopqrstuvwxyz0123456789 .,-"
 
 def write(day: datetime.date, form: str) -> str:
     """Write a day in one of the FORMS."""
+    from rnnlib import guards  # PyTorch comes with it, and a text needs none
+
     guards.check_known(FORMS, form=form)
     if not isinstance(day, datetime.date):
         raise ValueError(f"day={day!r} must be a datetime.date")
@@ -38,6 +39,8 @@ def write(day: datetime.date, form: str) -> str:
 
 def draw_days(number: int, seed: int = 0) -> list[datetime.date]:
     """Return so many different days of the years 1900 to 2099, in random order."""
+    from rnnlib import guards  # PyTorch comes with it, and a text needs none
+
     guards.check_sizes(number=number)
     guards.check_seed(seed)
     first, end = datetime.date(1900, 1, 1).toordinal(), datetime.date(2100, 1, 1).toordinal()

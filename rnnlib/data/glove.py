@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnlib import guards
 from rnnlib.data import _places
 
 if TYPE_CHECKING:
@@ -121,6 +120,8 @@ def load_glove(dim: int, words: Iterable[str]) -> tuple["torch.Tensor", "torch.T
     Raises:
         ValueError: for another `dim`, or for one text instead of words.
     """
+    from rnnlib import guards  # PyTorch comes with it, and a text needs none
+
     import torch
 
     if not isinstance(dim, (int, float)) or dim not in DIMS:

@@ -3,7 +3,6 @@
 import os
 from typing import TYPE_CHECKING
 
-from rnnlib import guards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +33,8 @@ def load_series(
         ValueError: for a missing column, text among the numbers, time stamps that can't be read, that mix stamps with
             and without a zone, that come twice or lie off the grid. The message names the first such value.
     """
+    from rnnlib import guards  # PyTorch comes with it, and a text needs none
+
     import pandas as pd
 
     guards.check_path(path=path)
