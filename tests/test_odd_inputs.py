@@ -565,7 +565,7 @@ INNER = {
 
 SAID = {  # other words for an argument
     "X": r"\bids?\b", "Y": r"\bids?\b|target", "ids": "letters", "inputs": r"\bids?\b", "measured": r"\bids\b", "message": "send|takes",
-    "name": "corpus|checkpoint", "path": "source", "rnn_layer": "layer", "sizes": "vocab_size|num_hiddens",
+    "name": "corpus|checkpoint", "names": "corpus", "path": "source", "rnn_layer": "layer", "sizes": "vocab_size|num_hiddens",
     "source": r"\bids?\b", "corpus": r"\bids?\b", "state": r"\bh\b", "train_ids": "corpus", "valid_ids": "corpus",
     "vocab_size": r"\bid\b",
 }  # fmt: skip

@@ -170,7 +170,7 @@ FAULTS = {
         "test_training.py::test_every_token_counts_the_same",
     ),
     "dropout while measuring": Fault(
-        "scratch.py",
+        "environment.py",
         "model.eval()",
         "pass",
         "test_training.py::test_dropout_is_off_while_measuring_and_restored",

@@ -3,7 +3,6 @@
 import datetime
 import random
 
-
 FORMS = (
     *("{d} {month} {y}", "{month} {d}, {y}", "{d}.{m}.{y}", "{dd}.{mm}.{y}", "{mon} {d} {y}", "{dd} {mon} {y}"),
     *("{d}-{mon}-{y}", "{d} {mon}. {y}", "{weekday}, {d} {month} {y}", "{weekday} {mon} {d} {y}", "{month} {dd} {y}"),

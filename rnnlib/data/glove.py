@@ -120,9 +120,9 @@ def load_glove(dim: int, words: Iterable[str]) -> tuple["torch.Tensor", "torch.T
     Raises:
         ValueError: for another `dim`, or for one text instead of words.
     """
-    from rnnlib import guards  # PyTorch comes with it, and a text needs none
-
     import torch
+
+    from rnnlib import guards  # PyTorch comes with it, and a text needs none
 
     if not isinstance(dim, (int, float)) or dim not in DIMS:
         raise ValueError(f"GloVe 6B has no vectors of dim={dim!r} numbers; choose one of {', '.join(map(str, DIMS))}")

@@ -3,7 +3,6 @@
 import os
 from typing import TYPE_CHECKING
 
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -33,9 +32,9 @@ def load_series(
         ValueError: for a missing column, text among the numbers, time stamps that can't be read, that mix stamps with
             and without a zone, that come twice or lie off the grid. The message names the first such value.
     """
-    from rnnlib import guards  # PyTorch comes with it, and a text needs none
-
     import pandas as pd
+
+    from rnnlib import guards  # PyTorch comes with it, and a text needs none
 
     guards.check_path(path=path)
     guards.check_text(time=time, every=every)
