@@ -452,7 +452,7 @@ def test_recorded_copies_of_length_18_need_attention():
 def test_recorded_words_gain_most_where_they_are_long():
     for split in ("random", "blocks"):
         for with_it in recorded("words", model="dot", split=split):
-            (without,) = recorded("words", model="none", split=split, seed=with_it["seed"])
+            (without,) = recorded("words", model="none", split=split, seed=with_it["seed"], hidden=96)
             gains = [with_it[bin] - without[bin] for bin in ("2-4", "7-8", "11-16")]
             assert gains == sorted(gains) and gains[-1] > 20
             assert with_it["seconds"] <= 120
