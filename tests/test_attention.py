@@ -470,3 +470,20 @@ def test_recorded_faults_have_their_symptoms():
     assert rows["no <eos>"]["phoneme error"] > 100
     assert rows["no mask on the source"]["phoneme error"] > rows["right"]["phoneme error"] + 3
     assert rows["loss over padding"]["training loss"] < rows["right"]["training loss"]
+
+
+def test_recorded_best_writes_seven_of_ten_words():
+    rows = recorded("best", part="test")
+    assert max(row["words right"] for row in rows) >= 70
+    for way in ("greedy", "beam of 3"):
+        medium, large, together = (
+            recorded("best", part="test", model=m, way=way)[0] for m in ("medium", "large", "together")
+        )
+        assert medium["words right"] < large["words right"] < together["words right"]
+
+
+def test_recorded_reader_from_the_left_gains_by_a_source_turned_round():
+    for seed in (0, 1, 2):
+        (as_it_is,) = recorded("copying", model="one way", source="as it is", seed=seed)
+        (backwards,) = recorded("copying", model="one way", source="backwards", seed=seed)
+        assert all(backwards[length] > as_it_is[length] for length in ("4", "6", "8"))
