@@ -68,7 +68,7 @@ class TMaze:
         """Return what is seen, one-hot (N, 4): sign up or down, corridor, junction."""
         junction = 3 - (self.place < self.length).long()  # 3, and 2 in the corridor
         seen = torch.where(self.place == 0, self.sign - 1, junction)
-        return F.one_hot(seen, 4).float()
+        return F.one_hot(seen, 4).to(torch.get_default_dtype())
 
     def act(self, action):
         """Move by the actions (N,); return the rewards (N,), 0 where all is done."""

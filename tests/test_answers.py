@@ -66,6 +66,19 @@ EQUAL = {
     },
     "pad_tails": {"-length: → : #2": "a slice ends where its tensor does"},
     "movie_folds": {"1 → 2": "a cut too many is never used"},
+    "skill_score": {
+        "now - truth → truth - now": "its size alone counts",
+        "forecast - truth → truth - forecast": "its size alone counts",
+    },
+    "pinball_and_gradient": {"miss > 0 → miss >= 0": "no miss is 0"},
+    "month_folds": {"0 → -1": "the only column", "0 → -1 #2": "the only column"},
+    "adaptive_factors": {
+        "error[s] > half[s] * factors[s] → error[s] >= half[s] * factors[s]": "no error lies on the edge"
+    },
+    "locked_mask": {"torch.rand_like(inputs[:1]) >= p → torch.rand_like(inputs[:1]) > p": "of probability 0"},
+    "worth_of": {"0 → 1 #3": "all steps have the same shape", "0 → -1 #3": "all steps have the same shape"},
+    "from_onnx_order": {"0 → -1": "an RNN has one block"},
+    "quantise_rows": {"1 → 2": "a row without range has steps of any size"},
 }
 
 

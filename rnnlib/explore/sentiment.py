@@ -196,7 +196,7 @@ class RunningVerdict(Explorer):
 
     def __init__(self, model, vocab, samples=None, max_length=400):
         vocab = as_vocab(vocab)
-        guards.check_classifier(model)
+        guards.check_learners(model=model)
         guards.check_reviews_vocab(vocab)
         guards.check_sizes(max_length=max_length)
         self.model, self.vocab, self.max_length = model, vocab, max_length

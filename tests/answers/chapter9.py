@@ -1,5 +1,6 @@
 """Answers to the exercises of chapter 9."""
 
+import itertools
 import math
 
 import numpy as np
@@ -249,18 +250,42 @@ def beam_with_tensors(first, second):
     return torch.tensor(text), torch.tensor(score, dtype=torch.float64)
 
 
-WRONG_BEAMS = check.catalogue()["beam_of_two"].wrong
+def best_text(score, begins):
+    """Return a wrong beam of two: the best of these texts by this score."""
+
+    def answer(first, second):
+        V = range(len(first))
+        texts = [(float(score(first, second, i, j)), [i, j]) for i in begins(first) for j in V]
+        total, text = max(texts, key=lambda scored: scored[0])
+        return text, total
+
+    return answer
+
+
+def two_best(first):
+    return sorted(range(len(first)), key=lambda i: -first[i])[:2]
+
+
+def total_of(first, second, i, j):
+    return first[i] + second[i, j]
+
+
+def begin_by_place(first, second):
+    (begin, token), score = beam_in_loops(first, second)
+    return [two_best(first).index(begin), token], score
+
+
 BEAM_OF_TWO = {
     "solution": (SOLUTIONS["beam_of_two"], "Right"),
     "loops": (beam_in_loops, "Right"),
     "numpy": (beam_by_numpy, "Right"),
     "tensors": (beam_with_tensors, "Right"),
     "a tuple": (lambda *a: (tuple(beam_in_loops(*a)[0]), beam_in_loops(*a)[1]), "Right"),
-    "greedy": (WRONG_BEAMS["greedy"][0], "that is greedy"),
-    "all": (WRONG_BEAMS["all"][0], "keeps two"),
-    "last alone": (WRONG_BEAMS["last alone"][0], "second token alone"),
-    "transposed": (WRONG_BEAMS["transposed"][0], "the wrong way"),
-    "place": (WRONG_BEAMS["place"][0], "the place in the beam"),
+    "greedy": (best_text(total_of, lambda first: two_best(first)[:1]), "that is greedy"),
+    "all": (best_text(total_of, lambda first: range(len(first))), "keeps two"),
+    "last alone": (best_text(lambda first, second, i, j: second[i, j], two_best), "second token alone"),
+    "transposed": (best_text(lambda first, second, i, j: first[i] + second[j, i], two_best), "the wrong way"),
+    "place": (begin_by_place, "the place in the beam"),
     "probability": (lambda *a: (beam_in_loops(*a)[0], math.exp(beam_in_loops(*a)[1])), "is a probability"),
     "text alone": (lambda *a: beam_in_loops(*a)[0], "list of two ids"),
     "swapped": (lambda *a: beam_in_loops(*a)[::-1], "list of two ids"),
@@ -286,19 +311,45 @@ def rate_by_recursion(guesses, answers):
     return sum(map(edits, guesses, answers)) / sum(map(len, answers))
 
 
-WRONG_RATES = check.catalogue()["phoneme_error_rate"].wrong
+def rate_of(edits, length=lambda guess, answer: len(answer)):
+    """Return a wrong rate: all of these edits over all of these lengths."""
+
+    def answer(guesses, answers):
+        pairs = list(zip(guesses, answers, strict=True))
+        return sum(edits(*pair) for pair in pairs) / sum(length(*pair) for pair in pairs)
+
+    return answer
+
+
+def by_place(guess, answer):
+    return sum(a != b for a, b in itertools.zip_longest(guess, answer))
+
+
+def without_replacing(guess, answer):
+    def longest(a, b):
+        if not a or not b:
+            return 0
+        return 1 + longest(a[1:], b[1:]) if a[0] == b[0] else max(longest(a[1:], b), longest(a, b[1:]))
+
+    return len(guess) + len(answer) - 2 * longest(guess, answer)
+
+
+def mean_of_rates(guesses, answers):
+    return float(np.mean([Levenshtein.distance(g, a) / len(a) for g, a in zip(guesses, answers, strict=True)]))
+
+
 PHONEME_ERROR_RATE = {
     "solution": (SOLUTIONS["phoneme_error_rate"], "Right"),
     "library": (rate_by_library, "Right"),
     "recursion": (rate_by_recursion, "Right"),
     "a tensor": (lambda g, a: torch.tensor(rate_by_library(g, a)), "Right"),
     "numpy": (lambda g, a: np.float64(rate_by_library(g, a)), "Right"),
-    "by place": (WRONG_RATES["by place"][0], "place by place"),
-    "words": (WRONG_RATES["words"][0], "share of wrong words"),
-    "mean of rates": (WRONG_RATES["mean of rates"][0], "mean of each word"),
-    "over guesses": (WRONG_RATES["over guesses"][0], "phonemes of the guesses"),
-    "no replacing": (WRONG_RATES["no replacing"][0], "replaced phoneme twice"),
-    "as text": (WRONG_RATES["as text"][0], "AE is one phoneme"),
+    "by place": (rate_of(by_place), "place by place"),
+    "words": (rate_of(lambda g, a: int(list(g) != list(a)), lambda g, a: 1), "share of wrong words"),
+    "mean of rates": (mean_of_rates, "mean of each word"),
+    "over guesses": (rate_of(Levenshtein.distance, lambda g, a: len(g)), "phonemes of the guesses"),
+    "no replacing": (rate_of(without_replacing), "replaced phoneme twice"),
+    "as text": (rate_of(lambda g, a: Levenshtein.distance("".join(g), "".join(a))), "AE is one phoneme"),
     "percent": (lambda g, a: 100 * rate_by_library(g, a), "in percent"),
     "edits": (lambda g, a: rate_by_library(g, a) * sum(map(len, a)), "number of edits"),
     "a list": (
@@ -368,13 +419,37 @@ def heads_by_chunks(X, W_q, W_k, W_v, W_o, num_heads):
     return torch.cat([(Q @ K.T / Q.shape[1] ** 0.5).softmax(-1) @ V for Q, K, V in parts], dim=1) @ W_o
 
 
-WRONG_HEADS = check.catalogue()["heads_by_hand"].wrong
+def heads_with(divide=lambda d, H: d**0.5, axis=-1, joined=lambda mixtures: torch.cat(mixtures, dim=1)):
+    """Return wrong heads: without the last matrix, each head with this divisor, softmax axis and way to join."""
+
+    def answer(X, W_q, W_k, W_v, W_o, num_heads):
+        parts = zip(*((X @ W).chunk(num_heads, dim=1) for W in (W_q, W_k, W_v)), strict=True)
+        return joined([(Q @ K.T / divide(Q.shape[1], X.shape[1])).softmax(axis) @ V for Q, K, V in parts])
+
+    return answer
+
+
+def then_last(heads):
+    return lambda *a: heads(*a).reshape(len(a[0]), -1) @ a[4]
+
+
+def cut_by_reshape(X, W_q, W_k, W_v, W_o, num_heads):
+    Q, K, V = ((X @ W).reshape(num_heads, len(X), -1) for W in (W_q, W_k, W_v))
+    return F.scaled_dot_product_attention(Q, K, V).transpose(0, 1).flatten(1) @ W_o
+
+
 HEADS_BY_HAND = {
     "solution": (SOLUTIONS["heads_by_hand"], "Right"),
     "library": (heads_by_library, "Right"),
     "reshape": (heads_by_reshape, "Right"),
     "chunks": (heads_by_chunks, "Right"),
-    **{slip: wrong for slip, wrong in WRONG_HEADS.items()},
+    "one head": (lambda *a: heads_by_chunks(*a[:5], 1), "come from one head"),
+    "unscaled": (then_last(heads_with(lambda d, H: 1)), "not divided by the root"),
+    "whole width": (then_last(heads_with(lambda d, H: H**0.5)), "a head is narrower"),
+    "no last matrix": (heads_with(), "lack the last matrix"),
+    "other axis": (then_last(heads_with(axis=0)), "over the queries"),
+    "not put back": (then_last(heads_with(joined=torch.cat)), "one after another in time"),
+    "reshaped": (cut_by_reshape, "mixes steps with heads"),
     "causal": (
         lambda X, W_q, W_k, W_v, W_o, n: (
             (X @ W_q @ (X @ W_k).T).masked_fill(torch.ones(len(X), len(X)).triu(1).bool(), -math.inf).softmax(-1)
@@ -395,12 +470,18 @@ def by_rule(train, sources):
     return [table[words] for words in sources]
 
 
-WRONG_NUMBERS = check.catalogue()["read_numbers"].wrong
+def learned_by_heart(train, sources):
+    known = dict(train)
+    return [known.get(words) or known[min(known, key=lambda w: Levenshtein.distance(w, words))] for words in sources]
+
+
 READ_NUMBERS = {
     "by rule": (by_rule, "Right"),
     "a tuple": (lambda *a: tuple(by_rule(*a)), "Right"),
     "mostly right": (lambda t, s: [*by_rule(t, s)[:-9], *["1"] * 9], "Right"),
-    **{slip: wrong for slip, wrong in WRONG_NUMBERS.items()},
+    "always the same": (lambda t, s: [t[0][1]] * len(s), "does the decoder read the source"),
+    "by heart": (learned_by_heart, "new ones must be put together"),
+    "the sources": (lambda t, s: list(s), "these are the sources"),
     "half right": (lambda t, s: [one if i % 2 else "1x" for i, one in enumerate(by_rule(t, s))], "Train longer"),
     "too few": (lambda t, s: by_rule(t, s)[1:], "one for each source"),
     "numbers": (lambda t, s: [int(one) for one in by_rule(t, s)], "digits as text"),
