@@ -1215,10 +1215,11 @@ def check_labelled(logits, labels):
         check_label(label)
 
 
-def check_classifier(model):
-    """Refuse what is no classifier of reviews."""
+def check_classifier(model, *parts):
+    """Refuse what reads no ids and lengths, has nothing learned, or lacks one of these parts."""
     check_networks(model=model)
-    if next(model.parameters(), None) is None or not callable(getattr(model, "readout", None)):
+    reads_two = len(inspect.signature(model.forward).parameters) >= 2 and not isinstance(model, nn.RNNBase)
+    if not reads_two or next(model.parameters(), None) is None or not all(hasattr(model, part) for part in parts):
         raise ValueError(f"model is a {type(model).__name__}: it must be a classifier of reviews with parameters")
 
 

@@ -48,7 +48,7 @@ def parity(batch_size, length, generator):
     """Draw rows of random bits (N, T, 1); the answer (N,) is 1 for oddly many ones."""
     guards.check_drawn(generator, batch_size=batch_size, length=length)
     bits = torch.randint(2, (batch_size, length), generator=generator)  # (N, T)
-    return bits[..., None].float(), bits.sum(1) % 2
+    return bits[..., None].to(torch.get_default_dtype()), bits.sum(1) % 2
 
 
 class TMaze:

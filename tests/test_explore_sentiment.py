@@ -254,7 +254,7 @@ def test_threshold_desk_agrees_with_accuracy():
 
 
 def test_threshold_desk_explains_what_it_cannot_show(desk):
-    with pytest.raises(ValueError, match="2 logits, 1 labels, 2 texts"):
+    with pytest.raises(ValueError, match=r"logits \(2,\), labels \(1,\)"):
         explore.ThresholdDesk(torch.zeros(2), [1], ["a", "b"])
     with pytest.raises(ValueError, match="reviews of both classes"):
         explore.ThresholdDesk(torch.zeros(2), [1, 1], ["a", "b"])

@@ -72,7 +72,7 @@ class PaddingLens(Explorer):
 
     def __init__(self, model, vocab, first=PRAISE, second=COMPLAINT):
         vocab = as_vocab(vocab)
-        guards.check_classifier(model)
+        guards.check_classifier(model, "readout", "linear")
         guards.check_reviews_vocab(vocab)
         guards.check_text(first=first, second=second)
         self.states = self._read(model, [sentiment.encode(review, vocab) for review in (first, second)])
