@@ -105,7 +105,7 @@ def test_bad_input_is_named_with_the_remedy():
         attention.greedy(new_model(), torch.full((1, 3), 4), 0)
     with pytest.raises(ValueError, match="batches are empty"):
         attention.fit_pairs(new_model(), [])
-    with pytest.raises(ValueError, match="pairs=0 must be"):
+    with pytest.raises(ValueError, match="pairs must be one or more pairs"):
         attention.exact_match(new_model(), [])
 
 

@@ -51,7 +51,7 @@ def test_fan_says_what_it_draws(fan):
 
 def test_fan_refuses_what_does_not_fit(fan):
     times, series = fan.times, fan.series
-    with pytest.raises(ValueError, match=r"'bad' has shape \(120, 3\); it must be \(120, 2\)"):
+    with pytest.raises(ValueError, match=r"'bad' has shape \(120, 3\); for this series .* \(120, 2\)"):
         explore.ForecastFan(times, series, {"bad": torch.zeros(120, 3)}, (1, 6))
     with pytest.raises(ValueError, match="a series of 40 hours is too short"):
         explore.ForecastFan(times[:40], series[:40], {"x": torch.zeros(40, 2)}, (1, 6))

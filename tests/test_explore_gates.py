@@ -102,7 +102,7 @@ def test_diagram_of_a_cell_has_an_arrow_for_each_factor(cell):
 
 @pytest.mark.parametrize(("bias", "steps"), [(0.0, 1.0), (1.0, 2.2), (2.0, 5.5), (3.0, 14.3)])
 def test_half_life_explorer(bias, steps):
-    explorer = explore.ForgetBiasHalfLife({})
+    explorer = explore.ForgetBiasHalfLife({"RNN": {10: [1.0]}})
     data = explorer.measure(bias, 10)
     assert round(data["half_life"], 1) == steps
     assert data["left_at_delay"] == pytest.approx(data["gate"] ** 10)
