@@ -320,6 +320,7 @@ def _test_run_dropped(answer):
     if isinstance(got, tuple):
         raise Wrong("a tuple came: return the outputs (T, N, H) alone, the first of the two that a layer gives")
     expect_shape(got, plain.shape, "the outputs")
+    got = got.double() if got.dtype == torch.float32 else got  # exact enough for what follows
     if rnn.state_dict().keys() != before.keys():
         raise Wrong("the layer has other parameters now: it must be left as it was")
     changed = [name for name, value in rnn.state_dict().items() if not torch.equal(value, before[name])]
@@ -327,18 +328,18 @@ def _test_run_dropped(answer):
         raise Wrong(
             f"the layer itself has changed ({', '.join(changed)}): its weights must be whole again for the next call"
         )
-    if torch.allclose(got, plain):
+    if torch.allclose(got, plain, atol=1e-6):
         raise Wrong("nothing was dropped: the outputs are those of all weights, so the new ones were never used")
-    if not torch.allclose(got[0], plain[0]):
+    if not torch.allclose(got[0], plain[0], atol=1e-6):
         raise Wrong("the first step differs, and it doesn't use W_hh: drop the weights weight_hh_l0, nothing else")
     with torch.no_grad():
         used, weights = _used_weights(got, inputs, rnn), rnn.weight_hh_l0
         factor = used / weights
-        gone = factor.abs() < 1e-6
-    if (factor[~gone] - 1).abs().max() < 1e-6:
+        gone = factor.abs() < 1e-2
+    if (factor[~gone] - 1).abs().max() < 1e-2:
         raise Wrong("the weights that stay must be scaled up by 1 / (1 - p): F.dropout does it")
     known = torch.where(gone, torch.zeros_like(weights), weights.detach() / (1 - p))
-    if not torch.allclose(used, known, atol=1e-6):
+    if not torch.allclose(used, known, atol=1e-3):
         raise Wrong("no single set of dropped weights explains all steps: draw once, and run the whole row with it")
     if gone.all(0).any() or gone.all(1).any():
         raise Wrong("whole units are dropped: each single weight is drawn by itself")
@@ -346,7 +347,7 @@ def _test_run_dropped(answer):
     if not 0.2 < share < 0.6:
         raise Wrong(f"a share of {share:.2f} of the weights was dropped for p={p}")
     torch.manual_seed(2)
-    if torch.allclose(answer(rnn, inputs.clone(), p), got):
+    if torch.allclose(answer(rnn, inputs.clone(), p).to(got), got, atol=1e-6):
         raise Wrong("the second call dropped the same weights: draw anew each time, without a seed")
     learning = answer(rnn, inputs.clone(), p)
     reached = learning.requires_grad and torch.autograd.grad(learning.sum(), rnn.weight_hh_l0, allow_unused=True) != (
