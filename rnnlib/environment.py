@@ -1,4 +1,4 @@
-"""What a chapter's first cell needs: seeds, threads, device, budgets and a report of what is installed."""
+"""What a run stands on: seeds, threads, device, modes of PyTorch, budgets, a report of what is installed."""
 
 import contextlib
 import importlib.metadata
@@ -102,8 +102,7 @@ def single_steps():
 
 
 def new_generator(seed):
-    """Return a torch.Generator with this seed, or one that the system seeds for
-    None."""
+    """Return a torch.Generator with this seed, or one that the system seeds for None."""
     from rnnlib import guards
 
     if seed is not None:

@@ -1,4 +1,4 @@
-"""Explorers and drawings of chapter 9: where a decoder looks, what one state can hold, what a beam keeps."""
+"""Explorers of chapter 9: where a decoder looks, what one state can hold, what a beam keeps."""
 
 import ipywidgets as widgets
 import torch

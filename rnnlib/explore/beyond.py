@@ -1,4 +1,4 @@
-"""Explorers and drawings of chapter 11: rows that grow, a maze, a recurrence, masks, a scan, and who looks where."""
+"""Explorers of chapter 11: rows that grow, a maze, and a recurrence."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Explorers and diagrams of chapter 1: the axes of a block of one-hot rows, and how a text is cut into minibatches."""
+"""Explorers of chapter 1: the axes of a block of one-hot rows, and how a text is cut into minibatches."""
 
 import string
 
