@@ -20,6 +20,9 @@ class NextSeer(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
 
+    def begin_state(self, batch_size, device=None):
+        return torch.zeros(batch_size, 1, device=device)
+
     def forward(self, ids, state=None):
         logits = torch.zeros(*ids.T.shape, len(VOCAB))
         logits[:-1] = 50.0 * F.one_hot(ids.T[1:], len(VOCAB))
