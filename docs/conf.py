@@ -98,6 +98,24 @@ class AltText(SphinxPostTransform):
                     image["alt"] = forms["text/plain"].astext().strip()
 
 
+class FoldRooms(SphinxPostTransform):
+    """What goes deeper is folded, as in JupyterLab: its heading and its first words stay, one click opens the rest."""
+
+    default_priority = 2  # while a section is still one node
+
+    def run(self, **kwargs):
+        """Look at every section of a page."""
+        for section in list(self.document.findall(nodes.section)):
+            if section.next_node(nodes.title).astext().startswith("Going deeper"):
+                shown = next((i for i, child in enumerate(section) if i and not isinstance(child, nodes.paragraph)), 0)
+                if shown:
+                    section.insert(shown, nodes.raw("", OPEN_ROOM, format="html"))
+                    section.append(nodes.raw("", "</details>", format="html"))
+
+
+OPEN_ROOM = '<details class="room"><summary>Open this room</summary>'
+
+
 def list_modules(app, docname, content):
     """Write the reference page: every module of the package, as its docstrings describe it."""
     if docname == "docs/reference":
@@ -156,6 +174,7 @@ def setup(app):
     app.add_directive("mermaid", Mermaid)
     app.add_directive("explorer", StoredExplorer)
     app.add_post_transform(AltText)
+    app.add_post_transform(FoldRooms)
     app.connect("source-read", list_modules)
     app.connect("source-read", depend_on_frames)
     app.connect("autodoc-process-docstring", escape_stars, priority=400)  # before napoleon

@@ -31,6 +31,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import diagrams  # noqa: E402
 import links  # noqa: E402
+import reading  # noqa: E402
 import slides  # noqa: E402
 
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -253,29 +254,17 @@ def test_classroom_page_quotes_the_load_test():
 # ----------------------------------------------------------------------------------------------------------- minutes
 
 
-def minutes(text):
-    """Return a number of minutes as a chapter or a table writes it."""
-    return 1 if text in ("< 1", "less than 1") else int(text)
-
-
-@pytest.mark.parametrize("number", range(len(CHAPTERS)))
-def test_minutes_agree_and_are_kept(number):
-    """The chapter's head, the map and the README say the same, and no less than the benchmark has measured."""
-    path = CHAPTERS[number]
-    head = " ".join(read(path).cells[0].source.split())
-    promised = minutes(re.search(r"(less than 1|\d+) to run", head).group(1))
-    reading = re.search(r"\*\*Minutes:\*\* (\d+) to read", head).group(1)
-    named = f"({path.name})" if number else "Start here"
-    (row,) = [line for line in markdown(CHAPTERS[0]).splitlines() if line.startswith("|") and named in line]
-    assert row.split("|")[3].strip() == reading
-    assert minutes(row.split("|")[4].split("/")[0].strip()) == promised
-    (row,) = [line for line in markdown(ROOT / "README.md").splitlines() if f"(notebooks/{path.name}) |" in line]
-    assert row.split("|")[3].strip() == reading
-    assert minutes(row.split("|")[4].strip()) == promised
-    recorded = json.loads((ROOT / "rnnlib" / "results" / "chapters.json").read_text(encoding="utf-8"))["rows"]
-    (measured,) = [row for row in recorded if row["chapter"] == path.stem]
-    # One thread computes: on a machine that does nothing else, seconds of the clock are those of the processor.
-    assert measured["full, CPU s"] <= 60 * promised
+@every_chapter
+def test_minutes_are_those_of_the_formula(path):
+    """The chapter's head, the map and the README say what words, lines, stars and the measured run add up to."""
+    minutes = reading.minutes(read(path), path.stem)
+    assert reading.sentence(minutes) in " ".join(read(path).cells[0].source.split()), "run `make notebooks`"
+    columns = " | ".join(str(count or "–") for count in minutes.values())
+    tables = (markdown(CHAPTERS[0]), f"({path.name})"), (markdown(ROOT / "README.md"), f"(notebooks/{path.name})")
+    for table, link in tables:
+        (row,) = [line for line in table.splitlines() if line.startswith("|") and link in line]
+        assert row.endswith(f" | {columns} |"), "run `make notebooks`"
+    assert reading.run_seconds(path.stem) != (0, 0), "measure it: python -m benchmarks chapters"
 
 
 # ------------------------------------------------------------------------------------------------------------ errata

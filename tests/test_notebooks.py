@@ -3,6 +3,7 @@
 import ast
 import itertools
 import re
+import sys
 from pathlib import Path
 
 import nbformat
@@ -11,6 +12,10 @@ import pytest
 from rnnlib import check, plots
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import reading  # noqa: E402 - its folder is found from here on
+
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LESSONS = [path for path in CHAPTERS if not path.name.startswith("00")]
 by_name = {"ids": lambda path: path.stem}
@@ -92,6 +97,35 @@ def test_first_cell_states_goals_and_budget(path):
     assert 3 <= len(re.findall(r"^- ", bullets, flags=re.MULTILINE)) <= 5
     assert re.search(r"\*\*Minutes:\*\* \d+", first)
     assert "**Builds on:**" in first
+
+
+@every_chapter
+def test_the_core_is_one_sitting(path):
+    core = reading.parts(read(path))["core"]
+    assert core.words <= 3000, f"{core.words} words: move what goes deeper into a room"
+    assert core.lines <= 350, f"{core.lines} visible lines of code: move what goes deeper into a room"
+
+
+@every_chapter
+def test_rooms_are_folded_and_come_after_the_core(path):
+    """A section begins its cell; one that goes deeper is folded there, left out of slides, and says what it holds."""
+    cells = read(path).cells
+    titles = [title for level, title in headings(read(path)) if level == 2]
+    begins = [cell for cell in cells if cell.cell_type == "markdown" and cell.source.startswith("## ")]
+    assert [cell.source.splitlines()[0].removeprefix("## ") for cell in begins] == titles, "run `make notebooks`"
+    deeper = [title.startswith("Going deeper") for title in titles]
+    if path in LESSONS:
+        assert any(deeper)
+        room = slice(deeper.index(True), titles.index("Common mistakes"))
+        assert all(deeper[room]) and sum(deeper) == len(deeper[room])
+    inside = False
+    for cell in cells:
+        folded = cell.source.startswith("## Going deeper")
+        inside = folded or (inside and cell not in begins)
+        assert cell.metadata.get("jp-MarkdownHeadingCollapsed", False) == folded, "run `make notebooks`"
+        assert not inside or cell.metadata["slideshow"] == {"slide_type": "skip"}
+        if folded:
+            assert len(cell.source.splitlines()) > 1, "say in its first cell what the room holds"
 
 
 @every_chapter

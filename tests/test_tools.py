@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
+import reading  # noqa: E402
+
 import notebooks as tool  # noqa: E402 - its folder is found from here on
 
 
@@ -93,3 +95,34 @@ def test_a_check_is_folded_when_a_chapter_is_saved():
     assert first.metadata["tags"] == ["check", "hide-input"]
     assert first.metadata["jupyter"] == {"source_hidden": True}
     assert not second.metadata
+
+
+def test_a_room_is_folded_and_a_section_begins_its_cell():
+    notebook = chapter("# 90. Tiny\n\nText.\n\n## One\n\n```\n## no heading\n```\n\n## Going deeper: two\n\nMore.")
+    tool.begin_cells_with_sections(notebook)
+    first, one, two = tool.tidy(notebook).cells
+    assert (first.source, two.source) == ("# 90. Tiny\n\nText.", "## Going deeper: two\n\nMore.")
+    assert one.source == "## One\n\n```\n## no heading\n```"
+    assert [cell.metadata.get("jp-MarkdownHeadingCollapsed") for cell in (first, one, two)] == [None, None, True]
+    two.source = "## Two"
+    assert not tool.tidy(notebook).cells[2].metadata
+
+
+def test_words_and_lines_are_counted_where_they_belong():
+    notebook = chapter(
+        "# 90. Tiny title\n\nTwo words.",  # 5 with the title's
+        "a = 1\n\nb = 2",
+        "### ★ One line\n\nDo it.",
+        "def f():\n    pass\n\n\ncheck.f(f)",
+        "## Going deeper: a room\n\n```mermaid\nnot counted\n```\n\nWords | here |",
+        "c = 3",
+        "assert c == 3",
+        "## Exercises\n\nSome.",
+        "## Summary\n\nIn short.",
+        "## Solutions\n\nNot read.",
+    )
+    notebook.cells[6].metadata["tags"] = ["check"]
+    found = {name: (part.words, part.lines) for name, part in reading.parts(notebook).items()}
+    assert found == {"core": (5 + 3, 2), "deeper": (6, 1), "exercises": (4 + 2, 3), "looked up": (3, 0)}
+    assert reading.Part(3000, 350).minutes() == 65
+    assert [reading.rounded(minutes) for minutes in (0, 0.1, 5, 61)] == [0, 5, 5, 65]

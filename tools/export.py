@@ -32,9 +32,22 @@ def linked(markdown, chapters):
     return markdown
 
 
+def mark_rooms(notebook):
+    """Tell the template after which cells a section that goes deeper is folded, and where it ends."""
+    inside = False
+    for cell, after in zip(notebook.cells, [*notebook.cells[1:], None], strict=True):
+        begins = cell.source.startswith("## Going deeper")
+        inside |= begins
+        ends = inside and (after is None or after.source.startswith("## "))
+        if begins != ends:  # one that is no longer than its heading has nothing to fold
+            cell.metadata["room"] = "opens" if begins else "ends"
+        inside &= not ends
+
+
 def page(path, chapters):
     """Return a chapter as an HTML page with links to the chapters before and after it."""
     notebook = nbformat.read(path, as_version=4)
+    mark_rooms(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = with_pictures(linked(cell.source, chapters))

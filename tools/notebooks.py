@@ -21,6 +21,7 @@ from pathlib import Path
 import jupytext
 import live
 import nbformat
+import reading
 import slides
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = ROOT / "build" / "text"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+FOLDED_SECTION = "jp-MarkdownHeadingCollapsed"  # JupyterLab's name for it
 
 
 def chapters(prefix):
@@ -100,10 +102,13 @@ def keep_outputs(notebook, stored):
 
 def filled_in(path):
     """Return a chapter as it is about to run, with what the library writes into it."""
-    notebook = tidy(load(path))
+    notebook = load(path)
+    begin_cells_with_sections(notebook)
+    tidy(notebook)
     fill_in_stubs(notebook, chapter=int(path.name[:2]))
     fill_in_solutions(notebook, chapter=int(path.name[:2]))
     fill_in_definitions(notebook)
+    reading.state_minutes(notebook, path)
     return notebook
 
 
@@ -153,6 +158,27 @@ def execute(notebook, path, drawn):
     except CellExecutionError as error:
         sys.exit(f"{path.name}: not saved, a cell failed\n{error}")
     print(f"{path.name}: {time.perf_counter() - started:.0f} s")
+
+
+def begin_cells_with_sections(notebook):
+    """Cut Markdown cells before each heading of the second level, so that a section can be folded by its first cell."""
+    cells = []
+    for cell in notebook.cells:
+        sources = sections(cell.source) if cell.cell_type == "markdown" else [cell.source]
+        cell.source = sources[0]
+        cells += [cell, *map(nbformat.v4.new_markdown_cell, sources[1:])]
+    notebook.cells = cells
+
+
+def sections(source):
+    """Cut a piece of Markdown before each heading of the second level that stands in no fence."""
+    found, fenced = [[]], False
+    for line in source.splitlines():
+        fenced ^= line.startswith("```")
+        if line.startswith("## ") and not fenced and any(found[-1]):
+            found.append([])
+        found[-1].append(line)
+    return ["\n".join(lines).strip() for lines in found]
 
 
 def fill_in_stubs(notebook, chapter):
@@ -256,7 +282,9 @@ def without_guard_imports(source):
 
 
 def fold(cell):
-    """Collapse the input of a check, in JupyterLab and in the book; one click opens it."""
+    """Collapse a section that goes deeper, and the input of a check; one click opens it."""
+    if cell.cell_type == "markdown" and cell.source.startswith("## Going deeper"):
+        cell.metadata[FOLDED_SECTION] = True
     if "check" in cell.metadata.get("tags", []):
         cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
         cell.metadata["jupyter"] = {"source_hidden": True}
@@ -265,6 +293,7 @@ def fold(cell):
 def unfold(cell):
     """Undo :func:`fold`."""
     cell.metadata.pop("jupyter", None)
+    cell.metadata.pop(FOLDED_SECTION, None)
     if tags := [tag for tag in cell.metadata.pop("tags", []) if tag != "hide-input"]:
         cell.metadata["tags"] = tags
 
@@ -299,6 +328,8 @@ def main():
     os.environ.pop("RNNLIB_QUICK", None)  # stored outputs come from a full run
     for path in chapters(arguments.chapter):
         ACTIONS[arguments.action](path)
+    if arguments.action == "run":
+        reading.state_in_tables()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,22 @@
-"""How long a chapter takes: what belongs to its core, to its side rooms and to its exercises, counted in words and lines.
+"""How long a chapter takes: its core, its side rooms and its exercises, counted in words and lines.
 
-A chapter's *core* is what one does in one sitting. Sections whose title begins with "Going deeper" are side rooms, folded
-until somebody opens them; exercises are apart, whether they follow their idea or wait at the end; what maps names and
-lists sources is looked up, not read. One formula turns the counts into the minutes that the chapter states.
+A chapter's *core* is what one does in one sitting. Sections whose title begins with "Going deeper" are side rooms,
+folded until somebody opens them. Exercises are apart, whether they follow their idea or wait at the end. What maps
+names and lists sources is looked up, not read. One formula turns the counts into the minutes that the chapter states.
 """
 
+import json
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from rnnlib import check
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "rnnlib" / "results" / "chapters.json"
 
 WORDS_A_MINUTE = 100  # of exact prose, with its formulas and figures
 LINES_A_MINUTE = 10  # of code that one follows line by line
@@ -75,3 +84,69 @@ def parts(notebook):
 def rounded(minutes):
     """Return minutes as one says them: in fives, never too few."""
     return 5 * math.ceil(minutes / 5)
+
+
+def run_seconds(chapter):
+    """Return the seconds that a chapter ran when it was last measured, in full and in quick mode."""
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
+    for row in rows:
+        if row["chapter"] == chapter:
+            return row["full, CPU s"], row["quick, CPU s"]
+    return 0, 0  # a new one
+
+
+def minutes(notebook, chapter):
+    """Return the minutes that a chapter states, by what they are for."""
+    counted = parts(notebook)
+    full, quick = run_seconds(chapter)
+    stars = [exercise.stars for exercise in check.EXERCISES if exercise.chapter == int(chapter[:2])]
+    return {
+        "core": rounded(counted["core"].minutes() + full / 60),
+        "deeper": rounded(counted["deeper"].minutes()),
+        "exercises": rounded(sum(STARS[number] for number in stars)),
+        "full": math.ceil(full / 60),
+        "quick": math.ceil(quick / 60),
+    }
+
+
+def sentence(minutes):
+    """Say these minutes as the head of a chapter does."""
+    reads = [
+        f"{minutes['core']} for the core",
+        f"{minutes['deeper']} to go deeper",
+        f"{minutes['exercises']} for the exercises",
+    ]
+    reads = [part for part in reads if not part.startswith("0 ")]
+    listed = " and ".join([", ".join(reads[:-1]), reads[-1]]) if len(reads) > 1 else reads[0]
+    return f"{listed}; at most {minutes['full']} to run in full mode, {minutes['quick']} in quick mode."
+
+
+def rows_with_minutes(table):
+    """Return a Markdown table of chapters with their minutes in its last five columns."""
+    lines = table.splitlines()
+    for number, line in enumerate(lines):
+        if line.startswith("|") and (link := re.search(r"(\d\d_\w+)\.ipynb\)", line)):
+            stated = minutes(nbformat.read(ROOT / "notebooks" / f"{link[1]}.ipynb", as_version=4), link[1])
+            lines[number] = (
+                " | ".join([*line.split(" | ")[:2], *(str(count or "–") for count in stated.values())]) + " |"
+            )
+    return "\n".join(lines)
+
+
+def state_in_tables():
+    """Write the minutes into the map of chapter 0 and into the README's."""
+    start = ROOT / "notebooks" / "00_start_here.ipynb"
+    notebook = nbformat.read(start, as_version=4)
+    for cell in notebook.cells:
+        if cell.source.startswith("## The map"):
+            cell.source = rows_with_minutes(cell.source)
+    nbformat.write(notebook, start)
+    readme = ROOT / "README.md"
+    readme.write_text(rows_with_minutes(readme.read_text(encoding="utf-8")) + "\n", encoding="utf-8")
+
+
+def state_minutes(notebook, path):
+    """Write the minutes into the first cell of a chapter."""
+    stated = sentence(minutes(notebook, path.stem))
+    first = notebook.cells[0]
+    first.source = re.sub(r"(?<=\*\*Minutes:\*\* ).*?(?=\n\n|\Z)", stated, first.source, flags=re.DOTALL)

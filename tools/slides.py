@@ -24,7 +24,7 @@ LINES, COLUMNS, PIXELS_PER_LINE = 19, 92, 35
 CODE_LINE = 0.7  # of a line of text
 PRINTED = 24  # lines of print that a slide shows at most
 # Read at one's own desk, not in a lecture.
-LEFT_OUT = ("Exercises", "Further reading", "Solutions")
+LEFT_OUT = ("Going deeper", "Exercises", "Further reading", "Solutions")
 
 
 def blocks(source):
@@ -124,7 +124,7 @@ def shown_blocks(cell, skipping):
     for block in blocks(cell.source):
         level, title = heading(block)
         if level in (1, 2):
-            skipping = "section" if title in LEFT_OUT else ""
+            skipping = "section" if title.startswith(LEFT_OUT) else ""
         elif level and skipping != "section":
             skipping = "exercise" if title.startswith("★") else ""  # one that follows its idea
         if not skipping:
