@@ -108,7 +108,7 @@ def test_the_core_is_one_sitting(path):
 
 @every_chapter
 def test_rooms_are_folded_and_come_after_the_core(path):
-    """A section begins its cell; one that goes deeper is folded there, left out of slides, and says what it holds."""
+    """A section begins its cell; one that goes deeper is folded there, not on slides, and says what it holds."""
     cells = read(path).cells
     titles = [title for level, title in headings(read(path)) if level == 2]
     begins = [cell for cell in cells if cell.cell_type == "markdown" and cell.source.startswith("## ")]
