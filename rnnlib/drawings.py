@@ -5,7 +5,7 @@ import math
 import matplotlib
 import numpy as np
 import torch
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
 
 from rnnlib import lettering, plots, recurrences
@@ -299,6 +299,36 @@ def draw_map_on(axes, weights, columns, rows):
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return image
+
+
+def draw_text_on(axes, characters, values, colours, limits, framed=None, columns=76, rows=9):
+    """Write a text with its line ends, each character on a ground that shows its value; NaN leaves the ground white.
+
+    Args:
+        axes: where.
+        characters: list of one-character tokens; what doesn't fit is left out.
+        values: one number for each, (T,).
+        colours: name of a colour map, and ``limits`` the values of its two ends.
+        framed: number of a character to frame.
+        columns, rows: of the page.
+    """
+    grid, places, shown, row, column = np.full((rows, columns), np.nan), [], [], 0, 0
+    for number, (character, value) in enumerate(zip(characters, values, strict=True)):
+        if character != "\n" and column == columns:
+            row, column = row + 1, 0
+        if row == rows:
+            break
+        grid[row, column if column < columns else columns - 1] = value
+        places.append((column, row))
+        shown.append("" if character == " " else character if character != "\n" else "⏎")
+        if number == framed:
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, color=plots.INK, zorder=3))
+        row, column = (row + 1, 0) if character == "\n" else (row, column + 1)
+    axes.imshow(grid, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    axes.axis("off")
+    drawn = [(place, token) for place, token in zip(places, shown, strict=True) if token]
+    lettering.write_letters(axes, [place for place, _ in drawn], [token for _, token in drawn], size=9)
 
 
 def draw_maps(maps):

@@ -480,13 +480,31 @@ def chapters():
     return sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
+def check_folded(page, number):
+    """Only the first cell of each room is seen, until its heading is opened by a click."""
+    folded = page.locator(".jp-MarkdownCell:has(.jp-collapseHeadingButton[data-heading-level='2'])").filter(
+        has_text="Going deeper"
+    )
+    expect(folded).to_have_count(number)
+    if number:
+        below = folded.first.locator("xpath=following-sibling::*[1]")
+        expect(below).to_be_hidden()
+        folded.first.locator(".jp-collapseHeadingButton").click()
+        expect(below).to_be_visible()
+
+
 @pytest.mark.parametrize("chapter", chapters())
 def test_chapter_runs_and_its_explorers_obey_the_keyboard(lab, page, chapter):
     from rnnlib import explore
 
     open_notebook(lab, page, chapter)
-    run_all(lab, page, chapter)
     cells = nbformat.read(lab.folder / chapter, 4).cells
+    rooms = [cell for cell in cells if cell.source.startswith("## Going deeper")]
+    check_folded(page, len(rooms))
+    run_all(lab, page, chapter)
+    page.evaluate("document.querySelector('.jp-Cell.jp-mod-active').focus()")
+    page.keyboard.press("Control+Shift+ArrowRight")  # JupyterLab's key to open all that is folded
+    expect(page.locator(".jp-MarkdownCell .jp-collapseHeadingButton.jp-mod-collapsed")).to_have_count(0)
     page.screenshot(path=SHOTS / f"{chapter[:2]}.png")
     titles = {explorer.title: explorer for explorer in explore.EXPLORERS}
     for number, cell in reversed(list(enumerate(cells))):

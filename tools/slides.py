@@ -22,9 +22,11 @@ OUT = ROOT / "build" / "slides"
 # A slide is 1280 x 720 pixels; what fits is counted in lines of text.
 LINES, COLUMNS, PIXELS_PER_LINE = 19, 92, 35
 CODE_LINE = 0.7  # of a line of text
+SPARE = 4  # lines that the page still takes, a little smaller, where the next page would hold nothing else
 PRINTED = 24  # lines of print that a slide shows at most
 # Read at one's own desk, not in a lecture.
-LEFT_OUT = ("Going deeper", "Exercises", "Further reading", "Solutions")
+LEFT_OUT = ("Going deeper", "Common mistakes", "Exercises", "Coming from d2l", "Further reading", "Solutions")
+FOLLOWED = 12  # lines of code that a lecture follows, where the chapter doesn't define with them what it teaches
 
 
 def blocks(source):
@@ -67,9 +69,17 @@ def block_lines(block):
     return 0.6 + sum(math.ceil(len(item) / COLUMNS) for item in items)
 
 
+def shows_code(cell):
+    """Say whether the source of a code cell belongs on a slide: no plotting that crowds its figure, nothing long."""
+    lines = len(cell.source.splitlines())
+    if has_figure(cell):
+        return 0.8 + CODE_LINE * lines + output_lines(cell) < LINES - 4
+    return lines <= FOLLOWED or "defines" in cell.metadata.get("tags", [])
+
+
 def code_lines(cell):
     """Estimate how many lines of a slide the source of a code cell fills."""
-    return 0.8 + CODE_LINE * len(cell.source.splitlines())
+    return 0.8 + CODE_LINE * len(cell.source.splitlines()) if shows_code(cell) else 0.0
 
 
 def output_lines(cell):
@@ -141,7 +151,7 @@ def slide_types(notebook):
     """Return for each cell what its metadata must say: slide, subslide, - (goes on) or skip.
 
     A section begins a slide, a subsection and whatever no longer fits begin a subslide. A finding stays with its
-    figure. The sections for one's own desk are skipped, and so are checks.
+    figure. The sections for one's own desk are skipped, and so are checks and code that no lecture follows.
     """
     types, filled, skipping = [], 0.0, ""
     for cell in notebook.cells:
@@ -161,7 +171,7 @@ def slide_types(notebook):
             kind = "slide"
         elif cell.source.startswith("**What you see.**"):
             kind = "-"
-        elif level or filled + size > LINES:
+        elif level or filled + size > LINES + (SPARE if size <= SPARE + 1 else 0):
             kind = "subslide"
         else:
             kind = "-"
@@ -196,14 +206,12 @@ def pieces(notebook):
         elif kind == "skip":
             if "check" not in cell.metadata.get("tags", []):
                 skipping = after_code(skipping)
-        elif has_figure(cell):
-            # The figure goes to the slide of its finding; the code stands before it where there is no room for both.
-            together = code_lines(cell) + output_lines(cell) < LINES - 4
-            yield "subslide" if together and kind == "-" else kind, code_lines(cell), code(cell.source)
-            yield "-" if together else "subslide", output_lines(cell), outputs(cell)
         else:
-            yield kind, code_lines(cell), code(cell.source)
-            yield "-", output_lines(cell), outputs(cell)
+            if shows_code(cell):
+                yield kind, code_lines(cell), code(cell.source)
+                kind = "-"
+            if cell.outputs:
+                yield kind, output_lines(cell), outputs(cell)
 
 
 def deck(notebook):
@@ -213,7 +221,7 @@ def deck(notebook):
         if begins == "slide" or not slides:
             slides.append([[piece]])
             filled = lines
-        elif begins == "subslide" or filled + lines > LINES:
+        elif begins == "subslide" or filled + lines > LINES + (SPARE if lines <= SPARE + 1 else 0):
             slides[-1].append([piece])
             filled = lines
         else:

@@ -11,11 +11,13 @@ from rnnlib.explore import (
     scratch,
     sentiment,
     shipping,
+    start,
     text,
 )
 from rnnlib.explore.frame import Explorer
 
 EXPLORERS = (
+    *start.EXPLORERS,
     *text.EXPLORERS,
     *scratch.EXPLORERS,
     *gradients.EXPLORERS,

@@ -1,0 +1,65 @@
+"""The explorers of chapter 0: what the network wrote is what it was sure of, and one unit counts."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from rnnlib import pretrained, scratch
+from rnnlib.explore import start
+
+
+@pytest.fixture(scope="module")
+def poet():
+    return pretrained.load_model("shakespeare_gru")
+
+
+def test_without_risk_it_writes_what_generate_writes(poet):
+    model, vocab = poet
+    ids, chances, states = start.write_on(model, vocab, "The king ", 40, 0)
+    assert "The king " + "".join(vocab.decode(ids)) == scratch.generate(model, vocab, "The king ", 40, temperature=0)
+    assert chances.shape == (40, len(vocab)) and states.shape == (40, 256)
+    assert torch.allclose(chances.sum(1), torch.ones(40))
+
+
+def test_what_it_hesitated_between_is_the_distribution_that_it_drew_from(poet):
+    model, vocab = poet
+    data = start.Voice().measure("The king ", 0.5, 7)
+    logits, _ = model(torch.tensor([vocab[[*"The king ", *data["written"][:6]]]]), model.begin_state(1))
+    p = scratch.next_token_probabilities(logits[-1].detach(), 0.5)
+    for token, chance in data["candidates"]:
+        assert chance == pytest.approx(p[vocab[token]].item(), abs=1e-4)
+    assert data["sure"][6] == pytest.approx(p[vocab[data["written"][6]]].item(), abs=1e-4)
+
+
+def test_a_beginning_that_the_network_can_not_read_is_refused_by_name():
+    explorer = start.Voice()
+    for beginning, named in (("café", "é"), ("日", "日"), ("", "empty")):
+        with pytest.raises(ValueError, match=named):
+            explorer.measure(beginning, 0.0, 1)
+
+
+def lengths(explorer, **values):
+    return np.mean([explorer.measure(seed=seed, **values)["length"] for seed in (1, 2, 3)])
+
+
+def test_the_counter_shortens_lines_and_another_unit_does_not(poet):
+    model, vocab = poet
+    verses = scratch.generate(model, vocab, "\n", 1500, temperature=0.8, seed=0)
+    explorer = start.LineCounter(verses)
+    believes = explorer.believes[0]
+    assert believes[2] - believes[45] > 1, "it falls along the line"
+    assert np.ptp(explorer.believes[1][5:45]) < 0.8
+    free = lengths(explorer, way="free", position=20)
+    short, long = (lengths(explorer, way="the counter held", position=position) for position in (45, 10))
+    other = lengths(explorer, way="another unit held", position=45)
+    assert short < 0.7 * free and long > 1.1 * free
+    assert abs(other / free - 1) < 0.3
+
+
+def test_a_unit_that_is_held_is_held(poet):
+    model, vocab = poet
+    for unit, value in itertools.product((94, 3), (-0.5, 0.9)):
+        _, _, states = start.write_on(model, vocab, "\n", 5, 0.8, hold=[(unit, value)])
+        assert torch.allclose(states[:, unit], torch.full((5,), value))
