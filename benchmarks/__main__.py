@@ -20,7 +20,7 @@ import rnnlib
 from benchmarks import compare, picture, record, shipping, training, using
 
 SHORT = (training.speed, training.recipes, using.writing, using.gradient_flow, using.explorers, using.imports)
-LONG = (training.scaling, training.threads, using.imdb_pace, using.chapters)
+LONG = (training.scaling, training.threads, training.falling_rate, using.imdb_pace, using.chapters)
 SHIPPING = (
     shipping.shipping_step,
     shipping.shipping_sequence,

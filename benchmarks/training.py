@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmarks import clock
-from rnnlib import data, layers, scratch, text, training
+from rnnlib import data, layers, pretrained, scratch, text, training
 from rnnlib.d2l_bridge import load_d2l, scratch_model
 
 V, N, T = 28, 32, 35  # vocabulary, batch size and steps of the classic chapter
@@ -156,6 +156,35 @@ def scaling(device):
             share = tokens * operations(name, num_hiddens) / (2 * 1024**3 / measured["limit"].median)
             row = {"H": num_hiddens, "N": batch_size, "T": num_steps, "model": name}
             rows.append(row | {"tokens/s": round(tokens), "share": round(share, 3)})
+    return rows
+
+
+def falling_rate(device):
+    """Held-out bits per character of Shakespeare after one pass, with a falling and with a constant learning rate."""
+    characters = list(data.load_text("shakespeare"))
+    ids = pretrained.CHARACTERS[characters]
+    size = int(0.9 * len(ids))
+    tenth = math.ceil(size / (10 * 64 * 25))  # minibatches in a round, as in pretrained.train_shakespeare
+    rows = []
+    for seed in range(3):
+        row = {"seed": seed}
+        for name, end in (("falling", 0.01), ("constant", 1.0)):
+            torch.manual_seed(seed)
+            model = pretrained.shakespeare_model().to(device)
+            optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+            windows = text.sequential_batches(ids[:size], 64, 25)
+            history = training.fit(
+                model,
+                text.Portions(windows, tenth),
+                10,
+                valid_batches=text.sequential_batches(ids[size:], 32, 50, offset=0),
+                valid_every=10,
+                optimizer=optimizer,
+                scheduler=torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, end, total_iters=10),
+                report=lambda *_: None,
+            )
+            row[name] = round(math.log2(history[-1]["valid"]), 3)
+        rows.append(row)
     return rows
 
 

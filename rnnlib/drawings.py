@@ -99,6 +99,63 @@ def _column(axes, x, read, state, predicted):
         axes.text(x + 0.07, y + 0.5, weight, fontsize=10, va="center")
 
 
+def draw_three_ways(num_positions=8):
+    """Return a diagram of how the last position can hear of the first: by recurrence, convolution and attention."""
+    fig, panels = plots.new_figure(height=3.0, columns=3)
+    last = num_positions - 1
+    dilated = [num_positions // 2 >> level for level in range(num_positions.bit_length() - 1)][::-1]
+    heights = [0, *(1 + level for level in range(len(dilated)))]
+    places = np.cumsum([0, *dilated])  # of the path through the convolutions
+    paths = {
+        "recurrence": [(0, 0), *((t, 1) for t in range(num_positions))],
+        "convolution, dilated": list(zip(places, heights, strict=True)),
+        "attention": [(0, 0), (last, 1)],
+    }
+    layers = {name: {y for _, y in path} for name, path in paths.items()}
+    faint = {"color": plots.GREY, "linewidth": 0.7, "alpha": 0.6, "zorder": 1}
+    for axes, (name, path) in zip(panels, paths.items(), strict=True):
+        for t in range(num_positions):
+            if name == "recurrence":
+                axes.plot([t, t], [0, 1], **faint)
+                axes.plot([max(t - 1, 0), t], [1, 1], **faint)
+            elif name == "attention":
+                for source in range(num_positions):
+                    axes.plot([source, t], [0, 1], **faint)
+            else:
+                for level, step in enumerate(dilated):
+                    for source in (t - step, t, t + step):
+                        if 0 <= source <= last:
+                            axes.plot([source, t], [level, level + 1], **faint)
+            for y in layers[name]:
+                axes.plot(t, y, "o", color=plots.SKY, markersize=9, zorder=3)
+        axes.plot(*zip(*path, strict=True), "-", color=plots.ORANGE, linewidth=2.8, zorder=2)
+        for place in (path[0], path[-1]):
+            axes.plot(*place, "o", color=plots.ORANGE, markersize=11, zorder=4)
+        axes.set(xlim=(-0.5, last + 0.5), ylim=(-0.4, max(heights) + 0.4), title=name)
+        axes.axis("off")
+    return fig
+
+
+def draw_passes(runs, landmarks):
+    """Return the Figure of bits per character by passes over the text, ten rounds a pass.
+
+    Args:
+        runs: histories of :func:`rnnlib.training.fit` by name.
+        landmarks: bits per character by name.
+    """
+    fig, axes = plots.new_figure(height=3.8)
+    looks = zip(("-", "--", "-.", ":"), (plots.BLUE, plots.ORANGE, plots.GREEN, plots.PINK), strict=True)
+    for (name, history), (style, colour) in zip(runs.items(), looks, strict=False):
+        for column, look in (("train", {"linestyle": style, "label": name}), ("valid", {"marker": "o"})):
+            rounds, perplexities = history.column(column)
+            look = {"linestyle": "none", "fillstyle": "none", "color": colour} | look
+            axes.plot(np.array(rounds) / 10, np.log2(perplexities), **look)
+    plots.draw_landmarks(axes, landmarks)
+    axes.set(xlabel="passes over the text", ylabel="bits per character", ylim=(1.7, 3.1))
+    axes.legend(title="lines: training, circles: held-out", bbox_to_anchor=(1, 0.88))
+    return fig
+
+
 # Of each cell: (label, x, y) of what is computed, by name, and the arrows between the names.
 CELL_DIAGRAMS = {
     "LSTM": (

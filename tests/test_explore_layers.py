@@ -1,9 +1,13 @@
 """Known values of the explorers of chapter 4."""
 
+import itertools
+
 import pytest
 import torch
 
-from rnnlib import explore
+from rnnlib import explore, lettering
+from rnnlib.drawings import draw_passes, draw_three_ways
+from rnnlib.training import History
 
 LENGTHS = explore.OutputContract.lengths
 
@@ -89,6 +93,15 @@ def test_contract_draws_a_bracket_for_every_joined_pair():
     assert len(contract.draw(data).axes[0].lines) == len(data["joined"]) == 6
 
 
+def test_contract_writes_what_a_font_can_draw(monkeypatch):
+    written = []
+    monkeypatch.setattr(lettering, "write_letters", lambda axes, places, tokens, **look: written.extend(tokens))
+    contract = explore.OutputContract()
+    contract.draw(contract.measure(3, "both directions", "packed, lengths 5, 3, 2"))
+    assert "layer=2" in written and "0" in written
+    assert all(lettering.drawable(lettering.visible_text(token)) == token for token in written)
+
+
 def test_contract_says_where_each_row_stands():
     contract = explore.OutputContract()
     assert contract.readout() == (
@@ -124,3 +137,23 @@ def test_race_leaves_the_random_state_alone():
     state = torch.random.get_rng_state()
     explore.SpeedRace(**explore.SpeedRace.default_arguments()).measure(32, 1)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_three_ways_lead_from_the_first_position_to_the_last():
+    panels = draw_three_ways(16).axes
+    hops = {}
+    for axes in panels:
+        (path,) = [line for line in axes.lines if line.get_linewidth() > 2]
+        xs = list(path.get_xdata())
+        assert (xs[0], xs[-1]) == (0, 15)
+        hops[axes.get_title(loc="left") or axes.get_title()] = sum(a != b for a, b in itertools.pairwise(xs))
+    assert hops == {"recurrence": 15, "convolution, dilated": 4, "attention": 1}
+
+
+def test_passes_are_drawn_in_bits():
+    history = History()
+    row = dict.fromkeys(history.keys)
+    history.extend(row | {"epoch": 10 * k, "train": 2.0**k, "valid": 2.0 ** (k + 1)} for k in (1, 2))
+    lines = draw_passes({"a run": history}, {"7-gram": 2.3}).axes[0].lines
+    assert (list(lines[0].get_xdata()), list(lines[0].get_ydata())) == ([1, 2], [1, 2])
+    assert (list(lines[1].get_xdata()), list(lines[1].get_ydata())) == ([1, 2], [2, 3])

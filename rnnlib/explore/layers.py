@@ -196,9 +196,7 @@ class OutputContract(Explorer):
             label = "0" if padding else ("forward", "backward")[d]
             boxes.append((t, 1.7 * n + d / D, 0.86, 1 / D, "white" if padding else self.colours[d], label))
         for row, n in ((row, n) for row in range(rows) for n in range(N)):
-            boxes.append(
-                (right + 0.85 * row, 1.7 * n, 0.75, 1, self.colours[row % D], f"layer\N{NO-BREAK SPACE}{row // D}")
-            )
+            boxes.append((right + 0.85 * row, 1.7 * n, 0.75, 1, self.colours[row % D], f"layer={row // D}"))
         _draw_boxes(axes, boxes)
         for t, n, d, row in data["joined"]:
             # Forward halves are joined above the boxes, backward halves below them.

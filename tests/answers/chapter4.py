@@ -47,6 +47,66 @@ COUNT_LAYER_PARAMETERS = {
 }
 
 
+def ends_by_chunks(output):
+    forward, backward = output.chunk(2, dim=2)
+    return torch.cat((forward[-1], backward[0]), 1)
+
+
+def ends_by_unflatten(output):
+    apart = output.unflatten(2, (2, -1))  # (T, N, 2, H)
+    return torch.stack([apart[-1, :, 0], apart[0, :, 1]], dim=1).flatten(1)
+
+
+def ends_in_a_loop(output):
+    T, N, width = output.shape
+    rows = [list(output[T - 1, n, : width // 2]) + list(output[0, n, width // 2 :]) for n in range(N)]
+    return torch.tensor(rows)
+
+
+def ends_by_where(output):
+    is_forward = torch.arange(output.shape[2]) < output.shape[2] // 2
+    return torch.where(is_forward, output[-1], output[0])
+
+
+def ends_by_gather(output):
+    T, N, width = output.shape
+    steps = torch.tensor([T - 1, 0]).repeat_interleave(width // 2).expand(1, N, width)
+    return output.gather(0, steps)[0]
+
+
+def ends_by_numpy(output):
+    array, H = output.numpy(), output.shape[2] // 2
+    return torch.from_numpy(np.concatenate([array[-1, :, :H], array[0, :, H:]], axis=1))
+
+
+BOTH_ENDS = {
+    "solution": (SOLUTIONS["both_ends"], "Right"),
+    "chunks": (ends_by_chunks, "Right"),
+    "unflatten": (ends_by_unflatten, "Right"),
+    "a loop": (ends_in_a_loop, "Right"),
+    "where": (ends_by_where, "Right"),
+    "gather": (ends_by_gather, "Right"),
+    "NumPy": (ends_by_numpy, "Right"),
+    "double precision": (lambda output: SOLUTIONS["both_ends"](output.double()), "Right"),
+    "the last step": (lambda output: output[-1], "where that direction has read one input: it ends at step 0"),
+    "the first step": (lambda output: output[0], "it ends at the last step"),
+    "backward in front": (
+        lambda output: torch.cat([output[0, :, output.shape[2] // 2 :], output[-1, :, : output.shape[2] // 2]], dim=1),
+        "forward comes first",
+    ),
+    "both beginnings": (
+        lambda output: torch.cat([output[0, :, : output.shape[2] // 2], output[-1, :, output.shape[2] // 2 :]], dim=1),
+        "are the beginnings of both readings",
+    ),
+    "batch first": (lambda output: SOLUTIONS["both_ends"](output.transpose(0, 1)), "here the first axis is time"),
+    "one above the other": (
+        lambda output: torch.cat([output[-1, :, : output.shape[2] // 2], output[0, :, output.shape[2] // 2 :]]),
+        "the ends should have shape",
+    ),
+    "halves of T": (lambda output: output[len(output) // 2], "should be"),
+}
+
+
 def deep(layers, dropout=0.0):
     """Return one deep nn.RNN with the weights of single ones."""
     layer = nn.RNN(layers[0].input_size, layers[0].hidden_size, len(layers), dropout=dropout if len(layers) > 1 else 0)
@@ -397,11 +457,13 @@ def told_by_numpy(train_words, words):
 
 TOLD_BACKWARDS = {
     "solution": (SOLUTIONS["told_backwards"], "Right"),
-    "up to four letters": (told_by((2, 3, 4)), "Right"),
-    "a tuple": (lambda train_words, words: tuple(told_by((2, 3))(train_words, words)), "Right"),
+    "three and four letters": (told_by((3, 4)), "Right"),
+    "pairs and triples": (told_by((2, 3)), "the goal is to pass it"),
+    "letter triples": (told_by((3,)), "what do shorter and longer pieces add"),
+    "a tuple": (lambda train_words, words: tuple(told_by((2, 3, 4))(train_words, words)), "Right"),
     "NumPy": (told_by_numpy, "Right"),
     "an array": (lambda train_words, words: np.array(told_by((2, 3, 4))(train_words, words)), "Right"),
-    "a tensor": (lambda train_words, words: torch.tensor(told_by((2, 3))(train_words, words)), "Right"),
+    "a tensor": (lambda train_words, words: torch.tensor(told_by((2, 3, 4))(train_words, words)), "Right"),
     "letter pairs": (told_by((2,)), "look at more than pairs"),
     "single letters": (told_by((1,)), "measured:"),
     "never": (lambda train_words, words: [False] * len(words), "what a coin gets"),
@@ -411,11 +473,15 @@ TOLD_BACKWARDS = {
         "worse than a coin: True means backwards",
     ),
     "numbers": (lambda train_words, words: [0] * len(words), "each answer, True for backwards, should be True or"),
-    "one too few": (lambda train_words, words: told_by((2, 3))(train_words, words)[1:], "answers, one for each word"),
+    "one too few": (
+        lambda train_words, words: told_by((2, 3, 4))(train_words, words)[1:],
+        "answers, one for each word",
+    ),
     "words": (lambda train_words, words: ["backwards"] * len(words), "should be True or False, but a str came"),
 }
 
 ANSWERS = {
+    "both_ends": BOTH_ENDS,
     "count_layer_parameters": COUNT_LAYER_PARAMETERS,
     "stack_layers": STACK_LAYERS,
     "last_real_outputs": LAST_REAL_OUTPUTS,
