@@ -227,6 +227,82 @@ def draw_cell(cell):
     return fig
 
 
+def draw_way_back(states, dO, D, params):
+    """Return the Figure of gradients that go back through an unrolled network, each arrow with its product.
+
+    states: (T + 1, 1, H), the first one before the first step; dO: (T, 1, V), the gradient at each output; D:
+    (T, 1, H), that before each tanh; params: as of :func:`rnnlib.scratch.rnn_params`.
+    """
+    _, W_hh, _, W_hq, _ = params
+    fig, (axes,) = plots.stacked_axes(5.0, [1], left=0.01, right=0.99, bottom=0.01)
+    words = {"ha": "center", "va": "center", "fontsize": 8.5, "linespacing": 1.5}
+    arrow = ARROW | {"color": plots.ORANGE, "linewidth": 1.5, "mutation_scale": 11}
+    green, sky, yellow = (matplotlib.colors.to_rgba(colour, 0.3) for colour in (plots.GREEN, plots.SKY, plots.YELLOW))
+
+    def box(x, y, name, numbers, colour):
+        style = {"boxstyle": "round,pad=0.3", "edgecolor": plots.GREY, "facecolor": colour}
+        axes.text(x, y, f"${name}$\n{numbers}", bbox=style, **words)
+
+    for t in range(1, len(states)):
+        x, from_output, to_past = 3.2 * t, dO[t - 1] @ W_hq.T, D[t - 1] @ W_hh.T
+        box(x, 5, rf"\partial L / \partial O_{t}", _row(dO[t - 1]), green)
+        box(x, 3.5, rf"\partial L / \partial H_{t}", _row(D[t - 1] / (1 - states[t] ** 2)), "white")
+        box(x, 2, rf"\Delta_{t}", _row(D[t - 1]), sky)
+        box(x, 0, rf"H_{t - 1}^\top\,\Delta_{t}", _rows(states[t - 1].T @ D[t - 1]), yellow)
+        for y in (4.6, 3.1):
+            axes.annotate("", (x, y - 0.7), (x, y), arrowprops=arrow)
+        axes.annotate("", (x, 0.58), (x, 1.6), arrowprops=arrow)
+        axes.text(x + 0.12, 4.25, f"$W_{{hq}}^\\top$: {_row(from_output)}", **words | {"ha": "left"})
+        axes.text(x + 0.12, 2.75, f"$\\odot$ {_row(1 - states[t] ** 2)}", **words | {"ha": "left"})
+        axes.plot([x - 0.93, x - 1.27, x - 1.27], [2, 2, 3.5], color=plots.ORANGE, linewidth=1.5)
+        axes.annotate("", (x - 2.25, 3.5), (x - 1.25, 3.5), arrowprops=arrow)
+        axes.text(x - 1.45, 1.4, f"$W_{{hh}}^\\top$:\n{_row(to_past)}", **words)
+        axes.text(x + 1.6, 0, "+" if t + 1 < len(states) else "=", **words | {"fontsize": 13})
+    box(0.2, 3.5, r"\partial L / \partial H_0", _row(D[0] @ W_hh.T), "white")
+    last = 3.2 * len(states)
+    total = sum(before.T @ delta for before, delta in zip(states[:-1], D, strict=True))
+    box(last, 0, r"\partial L / \partial W_{hh}", _rows(total), yellow)
+    axes.text(last - 0.4, 3.5, "nothing comes back\nfrom after the end", **words | {"color": plots.GREY})
+    axes.set_xlim(-0.8, last + 1)
+    axes.set_ylim(-0.75, 5.5)
+    axes.axis("off")
+    return fig
+
+
+def _row(vector):
+    """Write a row of numbers with two decimals."""
+    numbers = [f"{round(value, 2) + 0.0:.2f}" for value in vector.flatten().tolist()]
+    return f"({', '.join(numbers)})".replace("-", "−")
+
+
+def _rows(matrix):
+    return "\n".join(_row(row) for row in matrix)
+
+
+def draw_stretches(matrices):
+    """Return the Figure of what matrices, lists of two rows by name, make of a circle in one step and in two."""
+    angle = torch.linspace(0, 2 * math.pi, 201, dtype=torch.float64)
+    circle = torch.stack([angle.cos(), angle.sin()], dim=1)  # (points, 2)
+    fig, panels = plots.new_figure(height=2.9, columns=len(matrices), sharex=True, sharey=True)
+    for axes, (name, numbers) in zip(panels, matrices.items(), strict=True):
+        W = torch.tensor(numbers, dtype=torch.float64)
+        lines = (("before", circle, ":", plots.GREY), ("one step", circle @ W, "-", plots.ORANGE))
+        lines += (("two steps", circle @ W @ W, "--", plots.BLUE),)
+        for label, points, style, colour in lines:
+            axes.plot(points[:, 0], points[:, 1], style, color=colour, linewidth=1.8, label=label)
+        sigma = float(torch.linalg.matrix_norm(W, 2))
+        longest = torch.linalg.svd(W).Vh[0] * sigma  # of the image, a row
+        longest = longest if longest[1] > 0 else -longest
+        axes.annotate("", longest.tolist(), (0, 0), arrowprops=ARROW | {"color": plots.INK})
+        where = {"ha": "right", "va": "bottom", "transform": axes.transAxes, "fontsize": 9.5}
+        axes.text(0.98, 0.03, rf"$\sigma_{{\max}} = {sigma:.2f}$", **where)
+        axes.plot(0, 0, "o", color=plots.INK, markersize=3)
+        axes.set(title=name, aspect="equal", xlabel="unit 1", xlim=(-2, 2), ylim=(-2, 2))
+    panels[0].set_ylabel("unit 2")
+    panels[0].legend(loc="lower left", fontsize=8)
+    return fig
+
+
 def draw_two_readers(num_steps=4):
     """Return the Figure of a bidirectional layer unrolled over time: inputs, both chains of states, outputs."""
     fig, (axes,) = plots.stacked_axes(3.0, [1], left=0.14, bottom=0.02)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnnlib import explore, gradients
+from rnnlib import drawings, explore, gradients, scratch, text
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +225,32 @@ def test_gradient_by_lag_of_a_known_network():
 
     norms = gradients.gradient_by_lag(run, torch.randn(9, 2, 6, dtype=torch.float64))
     assert norms.tolist() == pytest.approx([0.5**lag for lag in range(9)])
+
+
+def test_the_way_back_is_drawn_with_the_numbers_of_bptt():
+    torch.manual_seed(0)
+    params = scratch.rnn_params(3, 2, dtype=torch.float64, sigma=0.7)
+    inputs, states = text.one_hot(torch.tensor([[0, 1, 0]]), 3, torch.float64), [torch.zeros(1, 2).double()]
+    for X in inputs:
+        states.append(scratch.rnn(X[None], states[-1], params)[1])
+    targets = torch.tensor([1, 0, 2])
+    _, dO = gradients.cross_entropy(torch.cat(states[1:]) @ params[3] + params[4], targets)
+    dO = dO.reshape(3, 1, 3)
+    D, dH = [], torch.zeros(1, 2).double()
+    for t in (2, 1, 0):
+        D.insert(0, (dO[t] @ params[3].T + dH) * (1 - states[t + 1] ** 2))
+        dH = D[0] @ params[1].T
+    figure = drawings.draw_way_back(torch.stack(states), dO, torch.stack(D), params)
+    drawn = {words.get_text().partition("\n")[0]: words.get_text() for words in figure.axes[0].texts}
+    _, grads, at_start = gradients.bptt(inputs, targets, states[0], params)
+    written = drawn[r"$\partial L / \partial W_{hh}$"].replace("−", "-").replace("(", "").replace(")", "")
+    rows = [[float(number) for number in row.split(", ")] for row in written.splitlines()[1:]]
+    assert torch.tensor(rows).numpy() == pytest.approx(grads[1].numpy(), abs=0.0051)
+    first = ", ".join(f"{round(number, 2) + 0.0:.2f}".replace("-", "−") for number in at_start[0].tolist())
+    assert drawn[r"$\partial L / \partial H_0$"].endswith(f"({first})")
+
+
+def test_a_circle_becomes_an_ellipse():
+    panels = drawings.draw_stretches({"shift": [[0.0, 1.6], [0.0, 0.0]], "twice": [[2.0, 0.0], [0.0, 0.5]]}).axes
+    shift, twice = ([np.linalg.norm(line.get_xydata(), axis=1).max() for line in axes.lines[:3]] for axes in panels)
+    assert shift == pytest.approx([1, 1.6, 0]) and twice == pytest.approx([1, 2, 4])

@@ -127,6 +127,64 @@ CLIP_BY_NORM = Exercise(
 )
 
 
+# ★ The gradient of W_hh, a sum over time
+
+
+def recurrent_gradient(states, D):
+    return states[:-1].flatten(0, 1).T @ D.flatten(0, 1)
+
+
+RECURRENT_SLIPS = {
+    "states after": (
+        lambda states, D: torch.einsum("tnh,tnk->hk", states[1:], D),
+        "multiplies by the state after each step: W_hh reads the state before it, states[t]",
+    ),
+    "last step only": (lambda states, D: states[-2].T @ D[-1], "has the last step alone: every step adds its share"),
+    "first step only": (lambda states, D: states[0].T @ D[0], "has the first step alone: every step adds its share"),
+    "transposed": (
+        lambda states, D: torch.einsum("tnh,tnk->kh", states[:-1], D),
+        "is transposed: rows are for the units that W_hh reads, columns for those that it writes",
+    ),
+    "mean over steps": (
+        lambda states, D: torch.einsum("tnh,tnk->hk", states[:-1], D) / len(D),
+        "is the mean over the steps; the gradient is their sum",
+    ),
+    "mean over all": (
+        lambda states, D: torch.einsum("tnh,tnk->hk", states[:-1], D) / D[..., 0].numel(),
+        "is the mean over steps and sequences: the loss has divided already, so only add",
+    ),
+    "product of sums": (
+        lambda states, D: states[:-1].sum((0, 1)).outer(D.sum((0, 1))),
+        "sums the states and D before it multiplies: each state belongs to the D of its own step and sequence",
+    ),
+}
+
+
+def _test_recurrent_gradient(answer):
+    for seed, (T, N, num_hiddens) in enumerate(((3, 2, 2), (2, 1, 2), (1, 1, 2), (7, 3, 4))):
+        states, D = _draw((T + 1, N, num_hiddens), (T, N, num_hiddens), seed=seed)
+        got = answer(states.tanh(), D.clone())
+        expect_shape(got, (num_hiddens, num_hiddens), "the gradient of W_hh")
+        slips = [(slip(states.tanh(), D), sentence) for slip, sentence in RECURRENT_SLIPS.values()]
+        expect_close(got, recurrent_gradient(states.tanh(), D), f"the gradient for T={T}, N={N}", slips)
+
+
+RECURRENT_GRADIENT = Exercise(
+    "recurrent_gradient",
+    chapter=3,
+    stars=1,
+    test=_test_recurrent_gradient,
+    solution=recurrent_gradient,
+    section="Sums over time",
+    wrong=RECURRENT_SLIPS,
+    hints=(
+        "The formula is the second of the six sums: which state stands in it, and which is transposed?",
+        "states[t] is the state before the step that D[t] belongs to; add up one product for each step.",
+        "states[:-1].flatten(0, 1) stacks these states, (T * N, H); one product with the stacked D is the sum.",
+    ),
+)
+
+
 # ★★ Can you be sure that a gradient vanishes?
 
 
@@ -611,7 +669,7 @@ RESIDUAL_GRADIENT = Exercise(
     stars=3,
     test=_test_residual_gradient,
     solution=residual_gradient,
-    section="8. Remedies",
+    section="7. Remedies",
     wrong=RESIDUAL_SLIPS,
     hints=(
         "Two paths lead from h_{t-1} to h_t: the sum, and the tanh. Add what comes back along each.",
@@ -721,9 +779,10 @@ HOLD_GRADIENT = Exercise(
 
 
 EXERCISES = (
+    RECURRENT_GRADIENT,
     CLIP_BY_NORM,
-    SURELY_VANISHES,
     BACKWARD_RECURSION,
+    SURELY_VANISHES,
     TRAINING_STEP,
     RESIDUAL_GRADIENT,
     HOLD_GRADIENT,

@@ -97,6 +97,51 @@ CLIP_BY_NORM = {
 }
 
 
+def gradient_in_numpy(states, D):
+    return torch.from_numpy(np.tensordot(states.numpy()[:-1], D.numpy(), axes=([0, 1], [0, 1])))
+
+
+def gradient_in_loops(states, D):
+    found = torch.zeros(states.shape[2], states.shape[2], dtype=D.dtype)
+    for t in range(len(D)):
+        for n in range(D.shape[1]):
+            found += torch.outer(states[t, n], D[t, n])
+    return found
+
+
+def gradient_by_autograd(states, D):
+    W_hh = torch.zeros(states.shape[2], states.shape[2], dtype=D.dtype, requires_grad=True)
+    (found,) = torch.autograd.grad(((states[:-1] @ W_hh) * D).sum(), W_hh)
+    return found
+
+
+RECURRENT_GRADIENT = {
+    "solution": (SOLUTIONS["recurrent_gradient"], "Right"),
+    "zip": (lambda states, D: sum(H.T @ D_t for H, D_t in zip(states[:-1], D, strict=True)), "Right"),
+    "bmm": (lambda states, D: (states[:-1].transpose(1, 2) @ D).sum(0), "Right"),
+    "einsum": (lambda states, D: torch.einsum("tnj,tnk->jk", states[: len(D)], D), "Right"),
+    "NumPy": (gradient_in_numpy, "Right"),
+    "loops": (gradient_in_loops, "Right"),
+    "autograd": (gradient_by_autograd, "Right"),
+    "float32": (in_single("recurrent_gradient"), "Right"),
+    "states after": (lambda states, D: (states[1:].transpose(1, 2) @ D).sum(0), "the state before it, states[t]"),
+    "last step": (lambda states, D: states[len(D) - 1].T @ D[-1], "has the last step alone"),
+    "first step": (lambda states, D: (states[:1].mT @ D[:1])[0], "has the first step alone"),
+    "transposed": (lambda states, D: (D.mT @ states[:-1]).sum(0), "is transposed"),
+    "mean over steps": (lambda states, D: (states[:-1].mT @ D).mean(0), "the gradient is their sum"),
+    "mean over all": (lambda states, D: (states[:-1].mT @ D).mean(0) / D.shape[1], "so only add"),
+    "sums multiplied": (
+        lambda states, D: states[:-1].sum(0).sum(0)[:, None] * D.sum(0).sum(0),
+        "sums the states and D before it multiplies",
+    ),
+    "not summed": (lambda states, D: states[:-1].mT @ D, "should have shape (2, 2), but (3, 2, 2) came"),
+    "one more": (lambda states, D: states.flatten(0, 1)[-len(D) * D.shape[1] :].T @ D.flatten(0, 1), "state before"),
+    "D forgotten": (lambda states, D: (states[:-1].mT @ states[1:]).sum(0), "the gradient for T=3, N=2 should"),
+    "minus": (lambda states, D: -(states[:-1].mT @ D).sum(0), "the gradient for"),
+    "nothing": (lambda states, D: None, "did you forget `return`"),
+}
+
+
 def stretch(W_hh):
     """Return the largest singular value by power iteration."""
     v = torch.ones(len(W_hh), dtype=W_hh.dtype) + torch.arange(len(W_hh)) / 7
@@ -390,6 +435,7 @@ HOLD_GRADIENT = {
 }
 
 ANSWERS = {
+    "recurrent_gradient": RECURRENT_GRADIENT,
     "clip_by_norm": CLIP_BY_NORM,
     "surely_vanishes": SURELY_VANISHES,
     "backward_recursion": BACKWARD_RECURSION,
