@@ -66,6 +66,86 @@ COUNT_PARAMETERS = Exercise(
 )
 
 
+# ★ Read on with the state
+
+
+def read_on(model, first, second):
+    _, state = model(first)
+    logits, _ = model(second, state)
+    return logits
+
+
+def _from_zeros(model, first, second):
+    return model(second)[0]
+
+
+def _both_parts(model, first, second):
+    return model(torch.cat([first, second], dim=1))[0]
+
+
+def _second_first(model, first, second):
+    return model(first, model(second)[1])[0]
+
+
+def _rows_last(model, first, second):
+    return _both_parts(model, first, second).reshape(*first.shape[:1], -1, model.vocab_size)[:, first.shape[1] :]
+
+
+READ_ON_SLIPS = {
+    "from zeros": (_from_zeros, "read the second part from zeros, as if nothing had come before: hand the state on"),
+    "both parts": (_both_parts, "hold the predictions for the first part too: those for the second are wanted"),
+    "second first": (_second_first, "read the second part before the first"),
+    "the state": (lambda model, first, second: model(second, model(first)[1])[1], "are the state: logits come first"),
+    "rows last": (
+        lambda model, first, second: _rows_last(model, first, second).flatten(0, 1),
+        "were cut as if the sequences came first: rows of logits are time first",
+    ),
+}
+
+
+def _test_read_on(answer):
+    generator = torch.Generator().manual_seed(0)
+    for N, T, S in ((1, 4, 1), (2, 3, 4), (3, 2, 2)):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = ScratchRNN(7, 5, dtype=torch.float64, sigma=0.7)
+        first, second = (torch.randint(7, (N, steps), generator=generator) for steps in (T, S))
+        try:
+            got = answer(model, first.clone(), second.clone())
+        except ValueError as error:
+            if "state" in str(error):
+                raise Wrong(f"what was handed on is not the state: model gives logits, state ({error})") from None
+            raise
+        if isinstance(got, (tuple, list)):
+            raise Wrong(f"return the logits alone: {kind(got)} came")
+        expect_something(got)
+        slips = [(slip(model, first, second).detach(), why) for slip, why in READ_ON_SLIPS.values()]
+        expect_close(got, read_on(model, first, second).detach(), "the logits", slips)
+
+
+READ_ON = Exercise(
+    "read_on",
+    chapter=2,
+    stars=1,
+    test=_test_read_on,
+    solution=read_on,
+    section="One step, then a loop",
+    wrong={
+        **READ_ON_SLIPS,
+        "both results": (lambda model, first, second: model(second, model(first)[1]), "return the logits alone"),
+        "logits for a state": (
+            lambda model, first, second: model(second, model(first)[0])[0],
+            "what was handed on is not the state",
+        ),
+    },
+    hints=(
+        "What does the network know of the first part once it has read it?",
+        "model(first) returns two things, and model takes two.",
+        "Take the state from model(first), give it to model(second, state), and return the logits.",
+    ),
+)
+
+
 # ★★ One step of the recurrence, with one matrix
 
 
@@ -674,6 +754,7 @@ SIXTY_SECONDS = Exercise(
 
 EXERCISES = (
     COUNT_PARAMETERS,
+    READ_ON,
     ONE_STEP,
     TEXT_PERPLEXITY,
     TEMPERED,

@@ -26,6 +26,69 @@ COUNT_PARAMETERS = {
 }
 
 
+def read_token_by_token(model, first, second):
+    state, rows = model.begin_state(len(first)), []
+    for t in range(first.shape[1] + second.shape[1]):
+        logits, state = model(torch.cat([first, second], 1)[:, t : t + 1], state)
+        rows.append(logits)
+    return torch.cat(rows[first.shape[1] :])
+
+
+def read_at_once(model, first, second):
+    logits, _ = model(torch.cat([first, second], 1))
+    return logits[first.numel() :]
+
+
+def read_in_halves(model, first, second):
+    state = None
+    for part in (first[:, :1], first[:, 1:], second):
+        logits, state = model(part, state) if part.numel() else (None, state)
+    return logits
+
+
+def state_forgotten_twice(model, first, second):
+    model(first)
+    logits, _ = model(second, model.begin_state(len(second)))
+    return logits
+
+
+def read_twice(model, first, second):
+    _, state = model(first)
+    _, state = model(first, state)
+    return model(second, state)[0]
+
+
+def last_row_alone(model, first, second):
+    return read_at_once(model, first, second)[-1]
+
+
+def printed(model, first, second):
+    read_at_once(model, first, second)
+
+
+READ_ON = {
+    "two calls": (lambda model, a, b: model(b, state=model(a)[1])[0], "Right"),
+    "at once": (read_at_once, "Right"),
+    "token by token": (read_token_by_token, "Right"),
+    "in halves": (read_in_halves, "Right"),
+    "cut off its past": (lambda model, a, b: model(b, model(a)[1].detach())[0], "Right"),
+    "float32": (lambda model, a, b: read_at_once(model, a, b).float(), "Right"),
+    "state forgotten": (state_forgotten_twice, "hand the state on"),
+    "all of it": (lambda model, a, b: model(torch.hstack([a, b]))[0], "hold the predictions for the first part too"),
+    "turned round": (lambda model, a, b: read_at_once(model, b, a), "read the second part before the first"),
+    "last state": (lambda model, a, b: model(torch.cat([a, b], 1))[1], "are the state"),
+    "a tuple": (lambda model, a, b: model(b, model(a)[1]), "return the logits alone"),
+    "first part twice": (read_twice, "the logits"),
+    "last row": (last_row_alone, "the logits"),
+    "sequences first": (
+        lambda model, a, b: model(torch.cat([a, b], 1))[0].unflatten(0, (len(a), -1))[:, a.shape[1] :].flatten(0, 1),
+        "time first",
+    ),
+    "logits handed on": (lambda model, a, b: model(b, model(a)[0])[0], "is not the state"),
+    "nothing returned": (printed, "did you forget `return`"),
+}
+
+
 def step_by_einsum(X, H, W, b_h):
     return torch.tanh(torch.einsum("nk,kh->nh", torch.hstack([X, H]), W) + b_h)
 
@@ -282,6 +345,7 @@ class OneOutput(ScratchRNN):
 
 ANSWERS = {
     "count_parameters": COUNT_PARAMETERS,
+    "read_on": READ_ON,
     "one_step": ONE_STEP,
     "text_perplexity": TEXT_PERPLEXITY,
     "tempered": TEMPERED,
