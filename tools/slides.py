@@ -22,7 +22,7 @@ OUT = ROOT / "build" / "slides"
 # A slide is 1280 x 720 pixels; what fits is counted in lines of text.
 LINES, COLUMNS, PIXELS_PER_LINE = 19, 92, 35
 CODE_LINE = 0.7  # of a line of text
-SPARE = 4  # lines that the page still takes, a little smaller, where the next page would hold nothing else
+SPARE = 4  # lines that a page takes beyond these, a little smaller, where a page of its own would hold little
 PRINTED = 24  # lines of print that a slide shows at most
 # Read at one's own desk, not in a lecture.
 LEFT_OUT = ("Going deeper", "Common mistakes", "Exercises", "Coming from d2l", "Further reading", "Solutions")
@@ -147,6 +147,16 @@ def after_code(skipping):
     return "" if skipping == "exercise" else skipping
 
 
+def fits(filled, lines):
+    """Say whether a page takes so many lines more: a little beyond its size, where one of both is short."""
+    return filled + lines <= LINES + (SPARE if min(filled, lines) <= SPARE + 2 else 0)
+
+
+def only_headings(page):
+    """Say whether a page of a deck holds nothing but headings."""
+    return all(re.match(r"\s*<h\d", piece) for piece in page)
+
+
 def slide_types(notebook):
     """Return for each cell what its metadata must say: slide, subslide, - (goes on) or skip.
 
@@ -171,7 +181,7 @@ def slide_types(notebook):
             kind = "slide"
         elif cell.source.startswith("**What you see.**"):
             kind = "-"
-        elif level or filled + size > LINES + (SPARE if size <= SPARE + 1 else 0):
+        elif level or not fits(filled, size):
             kind = "subslide"
         else:
             kind = "-"
@@ -221,7 +231,7 @@ def deck(notebook):
         if begins == "slide" or not slides:
             slides.append([[piece]])
             filled = lines
-        elif begins == "subslide" or filled + lines > LINES + (SPARE if lines <= SPARE + 1 else 0):
+        elif (begins == "subslide" and not only_headings(slides[-1][-1])) or not fits(filled, lines):
             slides[-1].append([piece])
             filled = lines
         else:
