@@ -5,7 +5,7 @@ import math
 import matplotlib
 import numpy as np
 import torch
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 from matplotlib.path import Path
 
 from rnnlib import lettering, plots, recurrences
@@ -156,73 +156,85 @@ def draw_passes(runs, landmarks):
     return fig
 
 
-# Of each cell: (label, x, y) of what is computed, by name, and the arrows between the names.
+# Of each cell: (label, x, y) of what is computed, by name, and the arrows between the names. A product is a valve in a
+# pipe, which a gate turns: the pipe is upright where its name is in UPRIGHT.
 CELL_DIAGRAMS = {
     "LSTM": (
         {
             "old": ("$C_{t-1}$", 0, 3),
-            "keep": ("×", 2, 3),
-            "add": ("+", 4, 3),
-            "new": ("$C_t$", 8.6, 3),
-            "write": ("×", 4, 2),
-            "tanh": ("tanh", 6.6, 2),
-            "show": ("×", 6.6, 1),
-            "out": ("$H_t$", 8.6, 1),
-            "F": ("forget\ngate $F_t$", 2, 0.1),
-            "I": ("input\ngate $I_t$", 3.3, 0.1),
-            "G": ("candidate\n$\\tilde C_t$", 4.7, 0.1),
-            "O": ("output\ngate $O_t$", 6.6, 0.1),
-            "in": ("$X_t,\\ H_{t-1}$", 0, -1.1),
+            "keep": ("×", 1.7, 3),
+            "add": ("+", 4.9, 3),
+            "tap": ("•", 6.3, 3),
+            "new": ("$C_t$", 9, 3),
+            "write": ("×", 4.9, 1.75),
+            "tanh": ("tanh", 6.3, 2.05),
+            "show": ("×", 7.6, 2.05),
+            "out": ("$H_t$", 9, 2.05),
+            "F": ("forget gate\n$F_t = \\sigma(\\cdot)$", 1.7, 0.3),
+            "I": ("input gate\n$I_t = \\sigma(\\cdot)$", 3.3, 0.3),
+            "G": ("candidate\n$\\tilde C_t = \\tanh(\\cdot)$", 4.9, 0.3),
+            "O": ("output gate\n$O_t = \\sigma(\\cdot)$", 7.6, 0.3),
+            "in": ("$X_t,\\ H_{t-1}$", 0, -0.9),
         },
-        "old keep, keep add, add new, F keep, I write, G write, write add, add tanh, tanh show, O show, show out",
+        "old keep, keep add, add tap, tap new, F keep, I write, G write, write add, tap tanh, tanh show, O show, "
+        "show out",
     ),
     "GRU": (
         {
             "old": ("$H_{t-1}$", 0, 3),
-            "keep": ("×", 2, 3),
-            "add": ("+", 5.4, 3),
-            "new": ("$H_t$", 8.6, 3),
-            "write": ("×", 5.4, 2),
-            "flip": ("1 − $Z_t$", 3.7, 2),
-            "Z": ("update\ngate $Z_t$", 2, 0.6),
-            "G": ("candidate\n$\\tilde H_t$", 5.4, 0.6),
-            "R": ("reset\ngate $R_t$", 7.4, 0.6),
-            "in": ("$X_t,\\ H_{t-1}$", 0, -1.1),
+            "keep": ("×", 1.7, 3),
+            "add": ("+", 4.9, 3),
+            "new": ("$H_t$", 9, 3),
+            "fork": ("•", 1.7, 1.95),
+            "flip": ("1 − $Z_t$", 3.3, 1.95),
+            "write": ("×", 4.9, 1.95),
+            "reset": ("×", 6.6, 0.9),
+            "say": ("$H_{t-1} W_{hh} + b_{hh}$", 8.5, 0.9),
+            "Z": ("update gate\n$Z_t = \\sigma(\\cdot)$", 1.7, 0.1),
+            "G": ("candidate\n$\\tilde H_t = \\tanh(\\cdot)$", 4.9, 0.9),
+            "R": ("reset gate\n$R_t = \\sigma(\\cdot)$", 6.6, -0.25),
+            "in": ("$X_t,\\ H_{t-1}$", 0, -1.3),
         },
-        "old keep, keep add, add new, Z keep, Z flip, flip write, G write, write add, R G",
+        "old keep, keep add, add new, Z fork, fork keep, fork flip, flip write, G write, write add, say reset, "
+        "R reset, reset G",
     ),
 }
+UPRIGHT = ("write",)
+CARRIED = {"old", "keep", "add", "tap", "new"}
 
 
 def draw_cell(cell):
     """Return the Figure of one step of an ``"LSTM"`` or a ``"GRU"``: the state that is carried runs along the top."""
     parts, arrows = CELL_DIAGRAMS[cell]
-    fig, axes = plots.new_figure(height=3.3)
+    fig, axes = plots.new_figure(height=3.5)
     gates = [name for name in parts if len(name) == 1]
-    boxes = {}
-    for name, (label, x, y) in parts.items():
-        style = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": plots.GREY}
-        if name in gates:
-            style["facecolor"] = plots.YELLOW if name == "G" else plots.SKY
-        elif label in "×+":
-            style["boxstyle"] = "circle,pad=0.15"
-        # Drawn before the arrows, which end where a box does.
-        boxes[name] = axes.text(x, y, label, ha="center", va="center", fontsize=10, bbox=style, zorder=2)
+    boxes = {name: _cell_part(axes, name, *part) for name, part in parts.items()}
+    boxes = {name: patch for name, patch in boxes.items() if patch is not None}
     for start, end in (pair.split() for pair in arrows.split(", ")):
         _, *begin = parts[start]
         _, *to = parts[end]
-        carried = {start, end} <= {"old", "keep", "add", "new"}
-        style = {"arrowstyle": "-|>", "shrinkA": 2, "shrinkB": 2, "mutation_scale": 12}
-        style |= {"patchA": boxes[start].get_bbox_patch(), "patchB": boxes[end].get_bbox_patch()}
-        style |= {"color": plots.BLUE, "linewidth": 2.4} if carried else {"color": plots.INK, "linewidth": 1.1}
+        style = {
+            "arrowstyle": "-" if end in ("tap", "fork") else "-|>",
+            "mutation_scale": 12,
+            "shrinkA": 0,
+            "shrinkB": 1,
+        }
+        style |= {"patchA": boxes.get(start), "patchB": boxes.get(end)}
+        style |= {"color": plots.BLUE, "linewidth": 3.2} if {start, end} <= CARRIED else {"color": plots.INK}
+        if start == "I":  # up, then to the side
+            style["connectionstyle"] = "angle,angleA=90,angleB=0"
         axes.annotate("", to, begin, arrowprops=style)
     low = parts["in"][2]
-    axes.plot([0.55, max(parts[name][1] for name in gates)], [low, low], color=plots.GREY, linewidth=1)
-    for name in gates:  # all of them read the same two things
+    readers = [*gates, *(name for name in parts if name == "say")]
+    axes.plot([0.6, max(parts[name][1] for name in readers)], [low, low], color=plots.GREY, linewidth=1)
+    for name in readers:  # the gates all read the same two things
         _, x, y = parts[name]
-        axes.annotate("", (x, y - 0.38), (x, low), arrowprops={"arrowstyle": "-|>", "color": plots.GREY, "shrinkA": 0})
-    axes.set_xlim(-0.7, 9.2)
-    axes.set_ylim(-1.5, 3.5)
+        style = {"arrowstyle": "-|>", "color": plots.GREY, "shrinkA": 0, "shrinkB": 1, "patchB": boxes[name]}
+        axes.annotate("", (x, y), (x, low), arrowprops=style)
+        if "say" in parts and name in ("G", "say"):  # the candidate meets the old state behind the reset gate alone
+            axes.text(x + 0.12, low + 0.5, "$X_t$" if name == "G" else "$H_{t-1}$", fontsize=10, va="center")
+    axes.set_xlim(-0.6, 9.8)
+    axes.set_ylim(low - 0.35, 3.4)
     axes.axis("off")
     return fig
 
@@ -300,6 +312,90 @@ def draw_stretches(matrices):
         axes.set(title=name, aspect="equal", xlabel="unit 1", xlim=(-2, 2), ylim=(-2, 2))
     panels[0].set_ylabel("unit 2")
     panels[0].legend(loc="lower left", fontsize=8)
+    return fig
+
+
+def _cell_part(axes, name, label, x, y):
+    """Draw a part of a cell before the arrows, which end where it does; return its patch."""
+    if label == "×":  # a valve: two triangles, tip to tip
+        along, across = 0.3, 0.21
+        corners = [(-along, -across), (-along, across), (along, -across), (along, across)]
+        if name in UPRIGHT:
+            corners = [(across * 1.1, along) for across, along in ((b, a) for a, b in corners)]
+        valve = Polygon([(x + dx, y + dy) for dx, dy in corners], facecolor=plots.SKY, edgecolor=plots.INK, zorder=3)
+        axes.add_patch(valve)
+        beside = (x + 0.42, y) if name in UPRIGHT else (x, y + 0.34)
+        axes.text(*beside, label, ha="center", va="center", fontsize=11)
+        return valve
+    if label == "•":  # where a pipe forks
+        axes.text(
+            x, y, label, ha="center", va="center", fontsize=12, color=plots.BLUE if name in CARRIED else plots.INK
+        )
+        return None
+    style = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": plots.GREY}
+    if len(name) == 1:
+        style["facecolor"] = plots.YELLOW if name == "G" else plots.SKY
+    elif label == "+":
+        style["boxstyle"] = "circle,pad=0.15"
+    text = axes.text(x, y, label, ha="center", va="center", fontsize=10, bbox=style, zorder=3)
+    return text.get_bbox_patch()
+
+
+def draw_carried(plain, carried):
+    """Return the Figure of how far the state of each step depends on the first one (chapter 5).
+
+    Args:
+        plain: sizes of the derivative by step for a plain network, one sequence for each seed.
+        carried: ``{forget bias: [(all paths, direct path), …]}`` for LSTMs, one pair for each seed.
+    """
+    fig, axes = plots.new_figure(height=3.8)
+    steps = range(1, len(plain[0]) + 1)
+    for seed, sizes in enumerate(plain):
+        axes.plot(steps, sizes, ":", color=plots.GREY, label="_" * (seed > 0) + "plain RNN")
+    for (bias, seeds), color in zip(carried.items(), (plots.SKY, plots.BLUE, plots.ORANGE), strict=True):
+        for seed, (all_paths, direct) in enumerate(seeds):
+            name = "_" * (seed > 0) + f"LSTM, b = {bias}: "  # each kind of line is named once
+            axes.plot(steps, all_paths, "-", color=color, label=name + "all paths")
+            axes.plot(steps, direct, "--", color=color, label=name + "direct path")
+    axes.set(yscale="log", ylim=(1e-16, 4), xlabel="steps", ylabel="size of the derivative (log)")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
+
+
+def draw_recall(recall, looks, chances):
+    """Return the Figure of how many answers are right by length: a dot for each seed, a line through the means.
+
+    Args:
+        recall: ``{task: {cell: {length: shares right, one for each seed}}}``.
+        looks: ``{cell: (color, marker, dash)}``.
+        chances: ``{task: share right by guessing}``.
+    """
+    fig, columns = plots.new_figure(height=4.0, columns=len(recall), sharey=True, squeeze=False)
+    for axes, (task, cells) in zip(columns[0], recall.items(), strict=True):
+        for place, (cell, shares) in enumerate(cells.items()):
+            color, marker, dash = looks[cell]
+            x = [length * 1.08 ** (place - 2) for length in shares]  # side by side
+            axes.plot(x, [np.mean(s) for s in shares.values()], dash, marker=marker, color=color, label=cell)
+            for position, seeds in zip(x, shares.values(), strict=True):
+                axes.plot([position] * len(seeds), seeds, ".", color=color, markersize=4)
+        axes.axhline(chances[task], color=plots.GREY, linewidth=0.6, label="guessing")
+        axes.set(xscale="log", title=task, xlabel="length (log)")
+        axes.set_xticks(list(shares), [str(length) for length in shares])
+        axes.minorticks_off()
+    columns[0][0].set_ylabel("share right at the last check")
+    fig.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
+
+
+def draw_kept(kept):
+    """Return the Figure of the mean forget gate by the character just read, the space in another colour (chapter 5)."""
+    order = sorted(kept, key=lambda character: float(kept[character].mean()))
+    fig, axes = plots.new_figure(height=2.8)
+    colors = [plots.ORANGE if character == " " else plots.SKY for character in order]
+    axes.bar(range(len(order)), [float(kept[character].mean()) for character in order], color=colors)
+    names = ["␣" if character == " " else lettering.literal_text(character) for character in order]
+    axes.set_xticks(range(len(order)), names)
+    axes.set(xlabel="character just read", ylabel="mean forget gate")
     return fig
 
 

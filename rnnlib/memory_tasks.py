@@ -163,3 +163,16 @@ def _tried(model, task, length, generator, device):
     """Return the share of right answers on 500 fresh sequences."""
     inputs, targets = task.draw(500, length, generator)
     return task.share_right(model(inputs.to(device)), targets.to(device))
+
+
+def by_length(rows, task, cell):
+    """Return ``{length: shares right, one for each seed}``, at the better of the recorded rates.
+
+    rows: what ``python -m benchmarks.memory`` recorded, ``data.load_results("memory")``.
+    """
+    found = {}
+    for row in rows:
+        if (row["task"], row["cell"]) == (task, cell):
+            rates = found.setdefault(row["length"], {})
+            rates.setdefault(row["lr"], []).append(row["right"])
+    return {length: max(rates.values(), key=sum) for length, rates in found.items()}

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
-from benchmarks import beyond, clock, compare, picture, record, training
+from benchmarks import beyond, clock, compare, gates, picture, record, training
 
 CPU = torch.device("cpu")
 
@@ -135,3 +136,18 @@ def test_only_the_second_half_of_a_window_is_judged():
             return logits.transpose(0, 1).flatten(0, 1), None
 
     assert beyond.second_half(LateRiser(), torch.arange(1000) % 4) == pytest.approx(1.0)
+
+
+def test_an_lstm_without_its_parts_is_an_lstm_with_all_of_them():
+    """And each part that is taken away changes something."""
+    torch.manual_seed(0)
+    inputs = torch.randn(7, 3, 5, dtype=torch.float64)
+    layer = nn.LSTM(5, 4, dtype=torch.float64)
+    outputs = {}
+    for variant in gates.VARIANTS:
+        ablated = gates.Ablated(5, 4, variant).double()
+        ablated.load_state_dict(layer.state_dict())
+        outputs[variant], (H, C) = ablated(inputs)
+        assert H.shape == C.shape == (1, 3, 4) and torch.equal(H[0], outputs[variant][-1])
+    assert torch.allclose(outputs.pop("all gates"), layer(inputs)[0], atol=1e-12)
+    assert all(not torch.allclose(found, layer(inputs)[0], atol=1e-3) for found in outputs.values())

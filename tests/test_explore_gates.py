@@ -186,3 +186,34 @@ def test_gates_of_the_checkpoint_are_between_0_and_1(networks):
     X, H = torch.randn(3, 28), torch.randn(3, 128).tanh()
     I_t, F_t, C_tilde, O_t = gates.lstm_gates(X, H, params)
     assert all(g.min() >= 0 and g.max() <= 1 for g in (I_t, F_t, O_t)) and C_tilde.abs().max() <= 1
+
+
+def test_recall_is_drawn_with_a_dot_for_each_seed():
+    recall = {"remember the first symbol": {"RNN": {10: [1.0, 0.9], 80: [0.3, 0.2]}}}
+    fig = drawings.draw_recall(recall, explore.ForgetBiasHalfLife.looks, {"remember the first symbol": 0.25})
+    (axes,) = fig.axes
+    means, *dots = (line.get_ydata() for line in axes.lines[:3])
+    assert list(means) == pytest.approx([0.95, 0.25])
+    assert [list(seeds) for seeds in dots] == [[1.0, 0.9], [0.3, 0.2]]
+
+
+def test_the_better_rate_is_shown_by_length():
+    row = {"task": "t", "cell": "RNN", "length": 5}
+    rows = [row | {"lr": lr, "right": right} for lr, right in ((0.1, 0.2), (0.1, 0.9), (0.2, 0.5), (0.2, 0.5))]
+    assert memory_tasks.by_length([*rows, row | {"cell": "GRU", "lr": 0.1, "right": 1.0}], "t", "RNN") == {
+        5: [0.2, 0.9]
+    }
+
+
+def test_each_kind_of_line_is_named_once():
+    sizes = torch.rand(5)
+    fig = drawings.draw_carried([sizes, sizes], {b: [(sizes, sizes)] * 2 for b in (0, 1, 3)})
+    names = [text.get_text() for text in fig.axes[0].get_legend().get_texts()]
+    assert len(names) == len(set(names)) == 7
+
+
+def test_the_space_has_a_bar_of_its_own():
+    fig = drawings.draw_kept({"a": torch.tensor([0.5]), " ": torch.tensor([0.2])})
+    (axes,) = fig.axes
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([0.2, 0.5])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["␣", "a"]

@@ -283,6 +283,55 @@ GRU_STATE = Exercise(
 )
 
 
+# ★ How much of a cell is left?
+
+
+def share_left(bias, steps):
+    return (1 / (1 + math.exp(-bias))) ** steps
+
+
+def _gate(bias):
+    return 1 / (1 + math.exp(-bias))
+
+
+SHARE_SLIPS = {
+    "one step": (lambda b, n: _gate(b), "is what is left after one step: each step multiplies by the gate again"),
+    "the bias itself": (lambda b, n: b**n, "takes the bias for the gate: the gate is sigmoid(bias)"),
+    "lost": (lambda b, n: 1 - _gate(b) ** n, "is what is lost: the gate says what stays"),
+    "closed": (lambda b, n: (1 - _gate(b)) ** n, "has the sign of the bias turned round: a large bias keeps"),
+    "added": (lambda b, n: n * _gate(b), "adds the gates up: each takes a share of what the last one left"),
+    "steps inside": (lambda b, n: _gate(b * n), "has the steps inside the sigmoid: the gate stays what it is"),
+    "one too few": (lambda b, n: _gate(b) ** (n - 1), "has one step too few"),
+    "one too many": (lambda b, n: _gate(b) ** (n + 1), "has one step too many"),
+    "half-life": (lambda b, n: _half_life(b), "is the half-life in steps: asked is the share left after some steps"),
+    "half each step": (lambda b, n: 0.5**n, "halves at each step, whatever the bias"),
+    "tanh": (lambda b, n: math.tanh(b) ** n, "has tanh for the gate: a gate is a sigmoid"),
+    "exponential": (lambda b, n: math.exp(-b * n), "decays at the rate of the bias: the gate is sigmoid(bias)"),
+}
+
+
+def _test_share_left(answer):
+    for bias, steps in ((1.0, 5), (3.0, 30), (-1.0, 3), (2.0, 1), (0.5, 0)):
+        slips = [(slip(bias, steps), sentence) for slip, sentence in SHARE_SLIPS.values()]
+        expect_close(answer(bias, steps), _gate(bias) ** steps, f"the share for bias={bias}, steps={steps}", slips)
+
+
+SHARE_LEFT = Exercise(
+    "share_left",
+    chapter=5,
+    stars=1,
+    test=_test_share_left,
+    solution=share_left,
+    section="Over many steps: the forget bias decides",
+    wrong=SHARE_SLIPS,
+    hints=(
+        "At the start of training each forget gate stands at sigmoid(bias).",
+        "Every step multiplies what is left by the gate: one step, gate; two steps, gate times gate.",
+        "The sigmoid is 1 / (1 + math.exp(-bias)); a power is written **.",
+    ),
+)
+
+
 # ★★ The bias for a given half-life
 
 
@@ -674,4 +723,4 @@ REMEMBERING_GRU = Exercise(
 )
 
 
-EXERCISES = (COUNT_LSTM, NEW_STATE, GRU_STATE, BIAS_FOR, SET_HALF_LIVES, LEFT_AT_THE_END, REMEMBERING_GRU)
+EXERCISES = (COUNT_LSTM, SHARE_LEFT, NEW_STATE, GRU_STATE, BIAS_FOR, SET_HALF_LIVES, LEFT_AT_THE_END, REMEMBERING_GRU)

@@ -44,6 +44,38 @@ COUNT_LSTM = {
 }
 
 
+def share_by_loop(bias, steps):
+    left = 1.0
+    for _ in range(steps):
+        left *= 1 / (1 + math.exp(-bias))
+    return left
+
+
+def share_by_tensor(bias, steps):
+    return torch.sigmoid(torch.tensor(bias, dtype=torch.float64)) ** steps
+
+
+SHARE_LEFT = {
+    "solution": (SOLUTIONS["share_left"], "Right"),
+    "loop": (share_by_loop, "Right"),
+    "a tensor": (share_by_tensor, "Right"),
+    "float32": (lambda bias, steps: torch.sigmoid(torch.tensor(bias)) ** steps, "Right"),
+    "NumPy": (lambda bias, steps: np.power(1 / (1 + np.exp(-bias)), steps), "Right"),
+    "by half-lives": (lambda bias, steps: 0.5 ** (steps / half_life(bias)), "Right"),
+    "by logarithms": (lambda bias, steps: math.exp(-steps * math.log1p(math.exp(-bias))), "Right"),
+    "one step": (lambda bias, steps: 1 / (1 + math.exp(-bias)), "is what is left after one step"),
+    "no sigmoid": (lambda bias, steps: bias**steps, "takes the bias for the gate"),
+    "what is lost": (lambda bias, steps: 1 - share_by_loop(bias, steps), "is what is lost"),
+    "sign": (lambda bias, steps: share_by_loop(-bias, steps), "has the sign of the bias turned round"),
+    "added": (lambda bias, steps: steps / (1 + math.exp(-bias)), "adds the gates up"),
+    "inside": (lambda bias, steps: 1 / (1 + math.exp(-bias * steps)), "has the steps inside the sigmoid"),
+    "one too few": (lambda bias, steps: share_by_loop(bias, steps - 1), "has one step too few"),
+    "half-life": (lambda bias, steps: half_life(bias), "is the half-life in steps"),
+    "tanh": (lambda bias, steps: math.tanh(bias) ** steps, "a gate is a sigmoid"),
+    "nothing": (lambda bias, steps: None, ""),
+}
+
+
 def state_of(cell, shown):
     """Return an answer from a rule for the new cell and one for what is shown of it."""
 
@@ -414,6 +446,7 @@ REMEMBERING_GRU = {
 
 ANSWERS = {
     "count_lstm": COUNT_LSTM,
+    "share_left": SHARE_LEFT,
     "new_state": NEW_STATE,
     "gru_state": GRU_STATE,
     "bias_for": BIAS_FOR,
