@@ -301,6 +301,7 @@ def unfold(cell):
 def tidy(notebook):
     """Number the cells, fix the kernel's name, drop what differs between machines or can't be shown again."""
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
+    slides.joined(notebook)  # a busy machine prints a text in pieces
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
         cell.metadata.pop("execution", None)
