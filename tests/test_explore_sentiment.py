@@ -124,7 +124,8 @@ def test_running_verdict_by_hand(verdict):
     assert data["bars"] == [("bad", 3, -2.0), ("good", 1, 1.0), ("good", 4, 1.0), ("but", 2, 0.0)]
     sentence = verdict.describe(data)
     assert "positive after word 4, the last: P(positive) 0.622" in sentence
-    assert "it turned for the last time at “good” (4)" in sentence
+    assert data["leap"] == 2  # from 0.818 to 0.378
+    assert "it turned for the last time at “good” (4); its largest step, -0.44, came at “bad” (3);" in sentence
     assert "most influential: “bad” at 3, which adds -2 to the logit." in sentence
 
 
@@ -143,9 +144,11 @@ def test_running_verdict_of_a_long_review_says_between_which_places_it_turned(ve
     assert data["ends"].tolist() == list(range(1, 200, 2))
     assert "turned for the last time at" not in verdict.describe(data)
     assert "turned for the last time between words 119 and 121;" in verdict.describe(data)
+    assert "came between words 119 and 121;" in verdict.describe(data)
 
 
 def test_running_verdict_says_when_nothing_turns(verdict):
+    assert verdict.measure("good", 1)["leap"] is None and "largest step" not in verdict.readout(review="but but")
     assert "positive" in verdict.readout(review="good good") and "it never turned" in verdict.readout(review="good")
 
 

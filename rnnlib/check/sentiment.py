@@ -24,6 +24,56 @@ from rnnlib.check._frame import (
 )
 from rnnlib.sentiment import PAD, UNK
 
+# ★ From a logit to a verdict
+
+
+def verdicts(logits):
+    return logits > 0
+
+
+VERDICT_SLIPS = {
+    "one half": (
+        lambda logits: logits > 0.5,
+        "calls reviews positive above 0.5: that is a line for probabilities, and the logit of a half is 0",
+    ),
+    "every one": (
+        lambda logits: logits.sigmoid() > 0,
+        "calls every review positive: a sigmoid is never below 0",
+    ),
+    "the other way": (lambda logits: logits < 0, "is the wrong way round: above 0 means positive"),
+    "at zero": (lambda logits: logits >= 0, "calls a logit of exactly 0 positive: only those above it are"),
+}
+
+
+def _test_verdicts(answer):
+    generator = torch.Generator().manual_seed(0)
+    worked = torch.tensor([2.0, -1.0, 0.3, 0.0, -3.0, 0.6])
+    drawn = torch.randn(40, generator=generator, dtype=torch.float64)
+    for logits in (worked, 2 * drawn, 0.3 * drawn.float()):
+        got = answer(logits.clone())
+        expect_shape(got, logits.shape, "the result")
+        if got.dtype != torch.bool and not set(got.tolist()) <= {0, 1}:
+            raise Wrong("the result should be True or False for each review: compare the logits with a number")
+        slips = [(slip(logits), sentence) for slip, sentence in VERDICT_SLIPS.values()]
+        expect_close(got, logits > 0, "the result", slips)
+
+
+VERDICTS = Exercise(
+    "verdicts",
+    chapter=7,
+    stars=1,
+    test=_test_verdicts,
+    solution=verdicts,
+    section="A classifier",
+    wrong=VERDICT_SLIPS,
+    hints=(
+        "A review is positive where its probability is above a half. Which logit has the probability of a half?",
+        "The sigmoid of 0 is a half, and it grows with the logit.",
+        "Compare the whole tensor at once: logits > 0.",
+    ),
+)
+
+
 # ★ Precision and recall
 
 
@@ -448,7 +498,7 @@ MOVIE_FOLDS = Exercise(
     stars=2,
     test=_test_movie_folds,
     solution=movie_folds,
-    section="A split that doesn't cheat",
+    section="Which reviews to hold out",
     wrong=FOLD_SLIPS | {"shuffled": (_shuffled, "make each fold a block")},
     hints=(
         "Cut the numbers 0 to num_reviews - 1 into num_folds blocks.",
@@ -795,6 +845,7 @@ FROM_FEW = Exercise(
 
 
 EXERCISES = (
+    VERDICTS,
     PRECISION_AND_RECALL,
     PAD_TAILS,
     LOSS_WITHOUT_PADDING,

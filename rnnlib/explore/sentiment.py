@@ -242,12 +242,14 @@ class RunningVerdict(Explorer):
         changes = prefixes[-1] - without
         changes[[torch.equal(row, ids) for row in rows[len(ends) :]]] = 0.0  # not the rounding of another batch
         top = np.argsort(-np.abs(changes), kind="stable")[: self.most_bars]
+        p = 1 / (1 + np.exp(-prefixes))
         return {
             "words": words,
             "unknown": int((ids == sentiment.UNK).sum()),
             "ends": ends,
-            "p": 1 / (1 + np.exp(-prefixes)),
+            "p": p,
             "turns": np.flatnonzero(np.diff(prefixes > 0)) + 1,  # places in ends
+            "leap": int(np.abs(np.diff(p)).argmax()) + 1 if len(p) > 1 else None,  # the place of the largest step
             "first_left_out": begins[0],
             "bars": [(" ".join(words[begins[i] : begins[i] + span]), begins[i] + 1, changes[i]) for i in top],
         }
@@ -268,7 +270,7 @@ class RunningVerdict(Explorer):
         if len(data["turns"]):
             last = data["turns"][-1]
             curve.plot(ends[last], p[last], "s", color=plots.ORANGE, markersize=8, fillstyle="none", zorder=3)
-            title += f"; the square: the last turn, {_turn(data)}"
+            title += f"; the square: the last turn, {_place(data, last)}"
         curve.set_title(title, fontsize=10, family=font_families(), parse_math=False)
         self._draw_bars(bars, data)
         return fig
@@ -295,14 +297,17 @@ class RunningVerdict(Explorer):
         axes.set_title(f"the words ({where}) that the verdict rests on, and their places", fontsize=10)
 
     def describe(self, data):
-        """Give the verdict, its last turn and the most influential words."""
+        """Give the verdict, its last turn, its largest step and the most influential words."""
         words, p = data["words"], data["p"]
         verdict = "positive" if p[-1] > 0.5 else "negative"
         parts = [f"{verdict} after word {len(words)}, the last: P(positive) {probability(p[-1])}"]
         if len(data["turns"]):
-            parts.append(f"it turned for the last time {_turn(data)}")
+            parts.append(f"it turned for the last time {_place(data, data['turns'][-1])}")
         else:
             parts.append("it never turned")
+        if data["leap"] is not None and p[data["leap"]] != p[data["leap"] - 1]:
+            leap = p[data["leap"]] - p[data["leap"] - 1]
+            parts.append(f"its largest step, {leap:+.2f}, came {_place(data, data['leap'])}")
         name, place, change = data["bars"][0]
         if change == 0:
             parts.append("no word changes it when it is left out")
@@ -314,9 +319,9 @@ class RunningVerdict(Explorer):
         return "; ".join(parts) + "."
 
 
-def _turn(data):
-    """Say where the verdict turned last: at a word, or between two places where a long review was judged."""
-    before, end = data["ends"][data["turns"][-1] - 1 :][:2]
+def _place(data, number):
+    """Say where a place lies: at a word, or between two places where a long review was judged."""
+    before, end = data["ends"][number - 1 :][:2]
     return f"between words {before} and {end}" if end - before > 1 else f"at “{_short(data['words'][before])}” ({end})"
 
 

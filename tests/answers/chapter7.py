@@ -15,6 +15,28 @@ from rnnlib import baselines, check
 
 SOLUTIONS = {name: exercise.solution for name, exercise in check.catalogue().items()}
 
+VERDICTS = {
+    "solution": (SOLUTIONS["verdicts"], "Right"),
+    "from the other side": (lambda logits: torch.lt(torch.zeros(()), logits), "Right"),
+    "by the probability": (lambda logits: logits.sigmoid() > 0.5, "Right"),
+    "by hand": (lambda logits: 1 / (1 + torch.exp(-logits)) > 0.5, "Right"),
+    "rounded": (lambda logits: logits.sigmoid().round(), "Right"),
+    "one by one": (lambda logits: torch.tensor([bool(one > 0) for one in logits]), "Right"),
+    "zeros and ones": (lambda logits: (logits > 0).long(), "Right"),
+    "torch.gt": (lambda logits: torch.gt(logits, 0.0), "Right"),
+    "as two logits": (lambda logits: torch.stack([torch.zeros_like(logits), logits]).argmax(0).bool(), "Right"),
+    "clamped": (lambda logits: logits.clamp(min=0) != 0, "Right"),
+    "half": (lambda logits: torch.gt(logits, 0.5), "that is a line for probabilities"),
+    "sigmoid above 0": (lambda logits: torch.sigmoid(logits) > 0, "calls every review positive"),
+    "turned round": (lambda logits: ~(logits > 0) & (logits != 0), "is the wrong way round"),
+    "not negative": (lambda logits: ~(logits < 0), "a logit of exactly 0"),
+    "probabilities": (lambda logits: logits.sigmoid(), "should be True or False for each review"),
+    "signs": (lambda logits: logits.sign(), "should be True or False for each review"),
+    "a list": (lambda logits: (logits > 0).tolist(), "should be a tensor"),
+    "how many": (lambda logits: (logits > 0).sum(), "should have shape (6,)"),
+    "nothing": (lambda logits: print(end=""), "nothing came back"),
+}
+
 
 def table(p, y, t):
     """Count reviews: called and positive, called and negative, not called and positive, not called and negative."""
@@ -457,6 +479,7 @@ FROM_FEW = {
 }
 
 ANSWERS = {
+    "verdicts": VERDICTS,
     "precision_and_recall": PRECISION_AND_RECALL,
     "pad_tails": PAD_TAILS,
     "loss_without_padding": LOSS_WITHOUT_PADDING,
