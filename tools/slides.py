@@ -26,7 +26,7 @@ SPARE = 4  # lines that a page takes beyond these, a little smaller, where a pag
 PRINTED = 24  # lines of print that a slide shows at most
 # Read at one's own desk, not in a lecture.
 LEFT_OUT = ("Going deeper", "Common mistakes", "Exercises", "Coming from d2l", "Further reading", "Solutions")
-FOLLOWED = 12  # lines of code that a lecture follows, where the chapter doesn't define with them what it teaches
+FOLLOWED = 10  # lines of code that a lecture follows, where the chapter doesn't define with them what it teaches
 
 
 def blocks(source):
