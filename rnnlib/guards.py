@@ -2159,6 +2159,24 @@ def check_typed(vocab, characters):
         raise ValueError(f"the network has never seen {shown}: type other characters")
 
 
+def check_passage(vocab, passage):
+    """Refuse what is no text, an empty one, and characters that a network has never seen."""
+    check_text(passage=passage)
+    unknown = sorted({character for character in passage if character not in vocab})
+    if unknown or not passage:
+        what = f"has {', '.join(map(repr, unknown[:8]))}, never seen by the network" if unknown else "is empty"
+        raise ValueError(f"the passage {what}: give some lines of English, such as the network writes")
+
+
+def check_benchmark_rows(rows, *keys):
+    """Refuse all but a list of dicts with these keys, as a benchmark records them, the shares right as numbers."""
+    fits = isinstance(rows, list) and all(isinstance(row, dict) and set(keys) <= set(row) for row in rows)
+    if not fits or not all(isinstance(row["right"], numbers.Real) for row in rows):
+        raise ValueError(
+            f"rows={reprlib.repr(rows)} must be a list of dicts with {', '.join(keys)}: give data.load_results(…)"
+        )
+
+
 def check_one_state(model):
     """Refuse a model whose state is not one tensor (N, H)."""
     state = model.begin_state(1, device="meta")

@@ -170,6 +170,9 @@ def by_length(rows, task, cell):
 
     rows: what ``python -m benchmarks.memory`` recorded, ``data.load_results("memory")``.
     """
+    guards.check_benchmark_rows(rows, "task", "cell", "length", "lr", "right")
+    guards.check_known(TASKS, task=task)
+    guards.check_known(CELLS, cell=cell)
     found = {}
     for row in rows:
         if (row["task"], row["cell"]) == (task, cell):

@@ -10,11 +10,6 @@ from rnnlib.explore.frame import Explorer, typed
 NUM_TOKENS = 200  # that an explorer writes
 
 
-def book_model():
-    """Return the network of chapter 4 that has read Shakespeare, and its vocabulary."""
-    return pretrained.load_model("shakespeare_gru")
-
-
 @torch.no_grad()
 def write_on(model, vocab, beginning, num_tokens, temperature, seed=1, hold=()):
     """Write on; return the ids, the distribution that each was drawn from (T, V), and the states (T, H).
@@ -48,8 +43,7 @@ class Voice(Explorer):
     """How does a network go on, and what did it hesitate between at each letter? Type a beginning.
 
     Args:
-        model, vocab: a trained language model and its vocabulary; the book's Shakespeare network by default.
-        beginning: the text to go on from.
+        beginning: the text that the book's Shakespeare network goes on from.
     """
 
     title = "A voice"
@@ -61,12 +55,10 @@ class Voice(Explorer):
         "wild": {"beginning": "The king ", "temperature": 1.5, "letter": 21},
     }
 
-    def __init__(self, model=None, vocab=None, beginning="The king "):
-        if model is None:
-            model, vocab = book_model()
-        guards.check_vocab(model, vocab)
-        guards.check_prefix(vocab, beginning)
-        self.model, self.vocab = model, vocab
+    def __init__(self, beginning="The king "):
+        self.model, self.vocab = pretrained.load_model("shakespeare_gru")
+        guards.check_text(beginning=beginning)
+        guards.check_typed(self.vocab, beginning)
         super().__init__(
             beginning=widgets.Textarea(beginning, rows=2, description="you begin", continuous_update=False),
             temperature=widgets.FloatSlider(0.5, min=0.0, max=1.5, step=0.1, description="temperature (0: no risk)"),
@@ -120,10 +112,7 @@ class LineCounter(Explorer):
     """What happens to the lines when one number of the state is held still?
 
     Args:
-        model, vocab: a language model whose state is one tensor, and its vocabulary; Shakespeare's by default.
-        passage: a text with line ends, to see how the unit moves in it.
-        unit: the unit that counts, and beside it another one that doesn't.
-        other: that one.
+        passage: a text with line ends, to see how the unit of the book's Shakespeare network moves in it.
     """
 
     title = "The line counter"
@@ -135,15 +124,14 @@ class LineCounter(Explorer):
         "another unit held": {"way": "another unit held", "position": 45},
     }
 
-    def __init__(self, passage, model=None, vocab=None, unit=94, other=211):
-        if model is None:
-            model, vocab = book_model()
-        guards.check_vocab(model, vocab)
-        guards.check_prefix(vocab, passage)
-        self.model, self.vocab, self.units = model, vocab, (unit, other)
-        ids = torch.tensor([vocab[list(passage)]], device=next(model.parameters()).device)
-        with torch.no_grad(), environment.evaluating(model):
-            states = model.rnn(model.embedding(ids.T))[0][:, 0].cpu()  # (T, H)
+    units = 94, 211  # the one that counts, of 256, and one that doesn't
+
+    def __init__(self, passage):
+        self.model, self.vocab = pretrained.load_model("shakespeare_gru")
+        guards.check_passage(self.vocab, passage)
+        ids = torch.tensor([self.vocab[list(passage)]])
+        with torch.no_grad():
+            states = self.model.rnn(self.model.embedding(ids.T))[0][:, 0]  # (T, H)
         self.believes = [self.by_position(passage, states[:, u].numpy()) for u in self.units]
         super().__init__(
             way=widgets.ToggleButtons(options=["free", "the counter held", "another unit held"], description="way"),
