@@ -194,9 +194,9 @@ def go_to_cell(page, number):
     """Select a cell with the arrow keys, in command mode."""
     position = page.locator(".jp-StatusBar-TextItem", has_text=re.compile(r"^Cell \d+/\d+$"))
     page.evaluate("document.querySelector('.jp-Cell.jp-mod-active').focus()")
-    steps = number + 1 - int(position.inner_text().split()[1].split("/")[0])
-    for _ in range(abs(steps)):
-        page.keyboard.press("ArrowDown" if steps > 0 else "ArrowUp")
+    while (here := int(position.inner_text().split()[1].split("/")[0])) != number + 1:
+        page.keyboard.press("ArrowDown" if here <= number else "ArrowUp")
+        expect(position).not_to_contain_text(f"Cell {here}/")  # the bar lags behind the keys
     expect(position).to_contain_text(f"Cell {number + 1}/")
 
 
@@ -489,7 +489,7 @@ def check_folded(page, number):
     if number:
         below = folded.first.locator("xpath=following-sibling::*[1]")
         expect(below).to_be_hidden()
-        folded.first.locator(".jp-collapseHeadingButton").click()
+        folded.first.locator(".jp-showHiddenCellsButton").click()  # "5 cells hidden"
         expect(below).to_be_visible()
 
 
