@@ -118,7 +118,7 @@ def sentence(minutes):
     ]
     reads = [part for part in reads if not part.startswith("0 ")]
     listed = " and ".join([", ".join(reads[:-1]), reads[-1]]) if len(reads) > 1 else reads[0]
-    return f"{listed}; at most {minutes['full']} to run in full mode, {minutes['quick']} in quick mode."
+    return f"{listed}; about {minutes['full']} to run in full mode, {minutes['quick']} in quick mode."
 
 
 def rows_with_minutes(table):

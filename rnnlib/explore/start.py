@@ -185,8 +185,8 @@ class LineCounter(Explorer):
         curve.plot(self.believes[1], "--", color=plots.GREY, label=f"unit {self.units[1]}")
         if data["way"] != "free":
             curve.axvline(data["position"], color=plots.ORANGE, linestyle=":")
-        curve.set(xlabel="characters since the line began", ylabel="mean value", ylim=(-1.1, 1.1))
-        curve.legend(loc="lower left", fontsize=9)
+        curve.set(xlabel="characters since the line began", ylabel="mean value", ylim=(-2.2, 1.2))
+        curve.legend(loc="lower left", ncols=2, fontsize=9)
         return fig
 
     def describe(self, data):
