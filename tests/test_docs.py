@@ -381,6 +381,23 @@ def test_slides_fit_and_hold_the_chapter(path):
     assert "http" not in re.sub(r'<a [^>]*href="[^"]*"[^>]*>|data:[^"]*"', "", text.split("<body>")[0])
 
 
+@every_chapter
+def test_a_question_comes_every_few_pages_and_the_speaker_knows_the_minute(path):
+    said = slides.notes(slides.deck(slides.joined(read(path))))
+    asked = [number for number, lines in enumerate(said) if len(lines) > 1]
+    assert max(after - before for before, after in itertools.pairwise([-1, *asked, len(said)])) <= 7
+    times = [re.match(r"(\d+:\d\d) to (\d+:\d\d) of 45 minutes\.", lines[0]).groups() for lines in said]
+    assert times[0][0] == "0:00" and times[-1][1] == "45:00"
+    assert all(page[1] == following[0] for page, following in itertools.pairwise(times))
+
+
+def test_a_finding_waits_for_its_question():
+    cells = [nbformat.v4.new_markdown_cell("# T"), nbformat.v4.new_markdown_cell("**What you see.** X @ W *rises*.")]
+    text = slides.page(nbformat.v4.new_notebook(cells=cells))
+    assert '<strong>What do you see?</strong> <span class="fragment">X @ W <em>rises</em>.</span></p>' in text
+    assert "<p>Ask first; the next key shows the finding.</p></aside>" in text
+
+
 def test_markdown_is_cut_between_its_blocks_alone():
     parts = [
         "A\nparagraph.",

@@ -198,11 +198,11 @@ def test_recall_is_drawn_with_a_dot_for_each_seed():
 
 
 def test_the_better_rate_is_shown_by_length():
-    row = {"task": "remember the first symbol", "cell": "RNN", "length": 5}
+    task = "remember the first symbol"
+    row = {"task": task, "cell": "RNN", "length": 5}
     rows = [row | {"lr": lr, "right": right} for lr, right in ((0.1, 0.2), (0.1, 0.9), (0.2, 0.5), (0.2, 0.5))]
-    assert memory_tasks.by_length([*rows, row | {"cell": "GRU", "lr": 0.1, "right": 1.0}], "remember the first symbol", "RNN") == {
-        5: [0.2, 0.9]
-    }
+    another = row | {"cell": "GRU", "lr": 0.1, "right": 1.0}
+    assert memory_tasks.by_length([*rows, another], task, "RNN") == {5: [0.2, 0.9]}
 
 
 def test_each_kind_of_line_is_named_once():

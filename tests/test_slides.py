@@ -91,6 +91,29 @@ def test_every_page_fits_the_screen(browser, folder, path, height):
     page.close()
 
 
+def test_the_speaker_has_a_window_and_asks_before_the_finding_shows(browser, folder):
+    page = open_deck(browser, folder / f"{CHAPTERS[3].stem}.html")
+    page.evaluate(
+        """() => {
+          const place = Reveal.getIndices(document.querySelector(".fragment").closest("section"));
+          Reveal.slide(place.h, place.v);
+        }"""
+    )
+    finding = page.locator(".fragment").first
+    assert finding.evaluate("element => getComputedStyle(element).visibility") == "hidden"
+    with page.expect_popup() as opened:
+        page.keyboard.press("s")
+    speaker = opened.value
+    speaker.wait_for_function("document.body.innerText.includes('Ask first')")
+    assert "of 45 minutes" in speaker.inner_text("body")
+    page.bring_to_front()
+    page.keyboard.press("Space")
+    page.wait_for_function("getComputedStyle(document.querySelector('.fragment')).visibility === 'visible'")
+    assert not page.errors
+    speaker.close()
+    page.close()
+
+
 def test_a_page_that_is_too_tall_is_found(browser, folder):
     """The measure sees an overflow where there is one."""
     text = (folder / f"{CHAPTERS[0].stem}.html").read_text(encoding="utf-8")

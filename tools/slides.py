@@ -2,7 +2,8 @@
 
 Nobody marks slides by hand. `slide_types` reads a chapter's structure and sizes, `make notebooks` stores what it says
 in the cells' metadata (where `jupyter nbconvert --to slides` finds it too), and the export below cuts further what is
-still too tall for a screen: a long text between its paragraphs, a cell between its code and its figure.
+still too tall for a screen: a long text between its paragraphs, a cell between its code and its figure. Under a figure
+stands a question, and the finding comes with the next key. The speaker's window (key S) has minutes and what to ask.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import re
 import shutil
 import sys
 from importlib import resources
+from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 from diagrams import with_pictures
@@ -26,6 +29,8 @@ SPARE = 4  # lines that a page takes beyond these, a little smaller, where a pag
 PRINTED = 24  # lines of print that a slide shows at most
 # Read at one's own desk, not in a lecture.
 LEFT_OUT = ("Going deeper", "Common mistakes", "Exercises", "Coming from d2l", "Further reading", "Solutions")
+LESSON = 45  # minutes for which the speaker's notes share out the pages of a deck
+FINDING = "**What you see.**"
 FOLLOWED = 10  # lines of code that a lecture follows, where the chapter doesn't define with them what it teaches
 
 
@@ -152,9 +157,17 @@ def fits(filled, lines):
     return filled + lines <= LINES + (SPARE if min(filled, lines) <= SPARE + 2 else 0)
 
 
+class Piece(NamedTuple):
+    """What a page is put together from: where it goes (as in `slide_types`), how many lines it fills, its HTML."""
+
+    begins: str
+    lines: float
+    html: str
+
+
 def only_headings(page):
     """Say whether a page of a deck holds nothing but headings."""
-    return all(re.match(r"\s*<h\d", piece) for piece in page)
+    return all(re.match(r"\s*<h\d", piece.html) for piece in page)
 
 
 def slide_types(notebook):
@@ -179,7 +192,7 @@ def slide_types(notebook):
             kind = "skip"
         elif level in (1, 2):
             kind = "slide"
-        elif cell.source.startswith("**What you see.**"):
+        elif cell.source.startswith(FINDING):
             kind = "-"
         elif level or not fits(filled, size):
             kind = "subslide"
@@ -202,7 +215,7 @@ def mark(path):
 
 
 def pieces(notebook):
-    """Yield (begins, lines, html) for each piece of a deck; begins is slide, subslide or - as in `slide_types`."""
+    """Yield each :class:`Piece` of a deck."""
     skipping = ""
     for cell, kind in zip(notebook.cells, slide_types(notebook), strict=True):
         if cell.cell_type == "markdown":
@@ -211,33 +224,60 @@ def pieces(notebook):
                 level, _ = heading(block)
                 if level:
                     kind = "slide" if level < 3 else "subslide"
-                yield kind, block_lines(block), markdown(block)
+                yield Piece(kind, block_lines(block), finding(block) if block.startswith(FINDING) else markdown(block))
                 kind = "-"
         elif kind == "skip":
             if "check" not in cell.metadata.get("tags", []):
                 skipping = after_code(skipping)
         else:
             if shows_code(cell):
-                yield kind, code_lines(cell), code(cell.source)
+                yield Piece(kind, code_lines(cell), code(cell.source))
                 kind = "-"
             if cell.outputs:
-                yield kind, output_lines(cell), outputs(cell)
+                yield Piece(kind, output_lines(cell), outputs(cell))
 
 
 def deck(notebook):
-    """Return the slides of a chapter, each a list of pages, each a list of pieces of HTML."""
+    """Return the slides of a chapter, each a list of pages, each a list of pieces."""
     slides, filled = [], 0.0
-    for begins, lines, piece in pieces(notebook):
-        if begins == "slide" or not slides:
+    for piece in pieces(notebook):
+        if piece.begins == "slide" or not slides:
             slides.append([[piece]])
-            filled = lines
-        elif (begins == "subslide" and not only_headings(slides[-1][-1])) or not fits(filled, lines):
+            filled = piece.lines
+        elif (piece.begins == "subslide" and not only_headings(slides[-1][-1])) or not fits(filled, piece.lines):
             slides[-1].append([piece])
-            filled = lines
+            filled = piece.lines
         else:
             slides[-1][-1].append(piece)
-            filled += lines
+            filled += piece.lines
     return slides
+
+
+def notes(slides):
+    """Return what the speaker's window says to each page: the minutes, shared out by lines, and what to ask."""
+    pages = [page for slide in slides for page in slide]
+    ends = list(accumulate(sum(piece.lines for piece in page) for page in pages))
+    said = []
+    for page, start, end in zip(pages, [0.0, *ends], ends, strict=False):
+        begin, until = (60 * LESSON * lines / ends[-1] for lines in (start, end))
+        said.append([f"{clock(begin)} to {clock(until)} of {LESSON} minutes.", *questions(page)])
+    return said
+
+
+def clock(seconds):
+    """Return seconds as minutes:seconds."""
+    return "{:.0f}:{:02.0f}".format(*divmod(round(seconds), 60))
+
+
+def questions(page):
+    """Return what a speaker may do with the questions of a page."""
+    html = "".join(piece.html for piece in page)
+    advice = {
+        "<strong>Predict": "Let everybody write down a guess before you go on.",
+        "<strong>Question": "Half a minute in pairs, then open the answer with a click.",
+        "<strong>What do you see": "Ask first; the next key shows the finding.",
+    }
+    return [advice[mark] for mark in advice if mark in html]
 
 
 def markdown(source):
@@ -246,6 +286,12 @@ def markdown(source):
 
     between_decks = re.sub(r"\]\((\d\d_\w+)\.ipynb[^)]*\)", r"](\1.html)", source)
     return markdown2html_mistune(with_pictures(between_decks))
+
+
+def finding(source):
+    """Return the finding under a figure as a question, whose answer comes with the next key."""
+    found = markdown(source.replace(FINDING, "<strong>What do you see?</strong> @", 1))
+    return re.sub(r"@\s*(.*?)</p>", r'<span class="fragment">\1</span></p>', found, count=1, flags=re.DOTALL)
 
 
 def code(source):
@@ -280,9 +326,11 @@ def page(notebook):
     """Return the whole deck as an HTML page."""
     from pygments.formatters import HtmlFormatter
 
-    sections = []
-    for slide in deck(notebook):
-        inner = "\n".join("<section>" + "\n".join(piece for piece in one) + "</section>" for one in slide)
+    slides, sections = deck(notebook), []
+    said = iter(notes(slides))
+    for slide in slides:
+        shown = ["\n".join(piece.html for piece in one) for one in slide]
+        inner = "\n".join(f"<section>{one}{aside(next(said))}</section>" for one in shown)
         sections.append(f"<section>\n{inner}\n</section>")
     title = heading(notebook.cells[0].source)[1]
     template = (ROOT / "tools" / "slides.html").read_text(encoding="utf-8")
@@ -291,12 +339,18 @@ def page(notebook):
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match.group(1)], template)
 
 
+def aside(said):
+    """Return what the speaker's window says to a page, as reveal.js wants it."""
+    return f'<aside class="notes">{"".join(f"<p>{html.escape(line)}</p>" for line in said)}</aside>'
+
+
 def copy_assets():
     """Put reveal.js and MathJax, as their Python packages bring them, beside the decks."""
-    reveal = resources.files("sphinx_revealjs") / "_static" / "revealjs" / "dist"
+    reveal = resources.files("sphinx_revealjs") / "_static" / "revealjs"
     mathjax = resources.files("sphinx-mathjax-offline") / "static" / "mathjax"
     (OUT / "assets").mkdir(parents=True, exist_ok=True)
-    for source in (reveal / "reveal.js", reveal / "reveal.css", reveal / "reset.css", mathjax / "tex-svg.js"):
+    parts = [reveal / "dist" / name for name in ("reveal.js", "reveal.css", "reset.css")]
+    for source in (*parts, reveal / "plugin" / "notes" / "notes.js", mathjax / "tex-svg.js"):
         with resources.as_file(source) as path:
             shutil.copy(path, OUT / "assets")
 
