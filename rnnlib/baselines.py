@@ -7,39 +7,27 @@ from rnnlib import guards
 from rnnlib.sentiment import tokenize_review
 
 
-class NGram:
-    """Predict a token from the ``order - 1`` tokens before it, by counting.
-
-    Counts are blended with the next shorter context, c for count and k for ``smoothing``:
-
-        p(x | context) = (c(context, x) + k p(x | shorter context)) / (c(context) + k)
-
-    down to the uniform distribution 1 / V (MacKay and Peto, 1995, "A hierarchical Dirichlet language model").
+class Table:
+    """A counting model of text: it looks up what came after the last few tokens; each order blends with the shorter.
 
     Args:
         ids: the token ids of the training text.
-        order: n; 0 is the uniform guess, 1 the unigram, 2 the bigram.
+        order: n; 0 is the uniform guess, 1 looks at no token before, 2 at one.
         vocab_size: V.
-        smoothing: k > 0, the weight of the shorter context, in counts.
 
     Raises:
         ValueError: for a text without tokens or with ids that are not whole numbers from 0 to V - 1, an order that is
-            not a whole number from 0 on, smoothing that is not above 0, or contexts too many to number.
+            not a whole number from 0 on, or contexts too many to number.
     """
 
-    def __init__(self, ids, order, vocab_size, smoothing=1.0):
+    def __init__(self, ids, order, vocab_size):
         guards.check_sizes(vocab_size=vocab_size)
-        guards.check_rates(smoothing=smoothing)  # a count of 0 would make a perplexity infinite
         if not guards.is_whole(order, 0) or (int(vocab_size) + 1) ** int(order) >= 2**63:
             raise ValueError(
                 f"order={order!r} must be a whole number between 0 and what {vocab_size} tokens allow in 64-bit numbers"
             )
-        self.order, self.vocab_size, self.smoothing = order, vocab_size, smoothing
-        ids = self._checked(ids)
-        self._counts = []
-        for n in range(1, order + 1):
-            codes, contexts = self._codes(ids, n)
-            self._counts.append((np.unique(codes, return_counts=True), np.unique(contexts, return_counts=True)))
+        self.order, self.vocab_size = order, vocab_size
+        self._count(self._checked(ids))
 
     def _checked(self, ids):
         """Return ids as a numpy array, or raise the error that names the remedy."""
@@ -77,15 +65,89 @@ class NGram:
         ids = self._checked(ids)
         p = np.full(len(ids), 1.0 / self.vocab_size)
         yield p
-        for n, (joint_counts, context_counts) in enumerate(self._counts, start=1):
-            codes, contexts = self._codes(ids, n)
-            joint, seen = _look_up(joint_counts, codes), _look_up(context_counts, contexts)
-            p = (joint + self.smoothing * p) / (seen + self.smoothing)
+        for n in range(1, self.order + 1):
+            p = self._blend(n, *self._codes(ids, n), p)
             yield p
 
     def perplexity(self, ids):
         """Return the geometric mean of 1 / p over a text."""
         return geometric_mean_of_inverses(self.probabilities(ids))
+
+
+class NGram(Table):
+    """Predict a token from the ``order - 1`` tokens before it, by counting.
+
+    Counts are blended with the next shorter context, c for count and k for ``smoothing``:
+
+        p(x | context) = (c(context, x) + k p(x | shorter context)) / (c(context) + k)
+
+    down to the uniform distribution 1 / V (MacKay and Peto, 1995, "A hierarchical Dirichlet language model").
+
+    Args:
+        ids, order, vocab_size: as for :class:`Table`.
+        smoothing: k > 0, the weight of the shorter context, in counts.
+
+    Raises:
+        ValueError: as :class:`Table` does, and for smoothing that is not above 0.
+    """
+
+    def __init__(self, ids, order, vocab_size, smoothing=1.0):
+        guards.check_rates(smoothing=smoothing)  # a count of 0 would make a perplexity infinite
+        self.smoothing = smoothing
+        super().__init__(ids, order, vocab_size)
+
+    def _count(self, ids):
+        self._counts = []
+        for n in range(1, self.order + 1):
+            codes, contexts = self._codes(ids, n)
+            self._counts.append((np.unique(codes, return_counts=True), np.unique(contexts, return_counts=True)))
+
+    def _blend(self, n, codes, contexts, p):
+        joint, seen = (_look_up(*table, at) for table, at in zip(self._counts[n - 1], (codes, contexts), strict=True))
+        return (joint + self.smoothing * p) / (seen + self.smoothing)
+
+
+class KneserNey(Table):
+    """Predict a token from the ``order - 1`` tokens before it by modified Kneser-Ney counts (Chen and Goodman, 1999).
+
+    Every count gives a discount to the shorter context, and a shorter context counts not how often a token came, but
+    after how many different ones. There is no setting but the order.
+
+    Args:
+        ids, order, vocab_size: as for :class:`Table`.
+    """
+
+    def _count(self, ids):
+        self._levels = []
+        for n in range(1, self.order + 1):
+            strings, _ = self._codes(ids, n)
+            if n < self.order:  # different tokens in front, in place of occurrences
+                longer, _ = self._codes(ids, n + 1)
+                strings = np.unique(longer) % (self.vocab_size + 1) ** n
+            strings, a = np.unique(strings, return_counts=True)
+            taken = discounts(a)
+            contexts, rows = np.unique(strings // (self.vocab_size + 1), return_inverse=True)
+            self._levels.append((strings, a - taken, contexts, np.bincount(rows, a), np.bincount(rows, taken)))
+
+    def _blend(self, n, codes, contexts, p):
+        strings, kept, known, sums, taken = self._levels[n - 1]
+        total = _look_up(known, sums, contexts)
+        blend = _look_up(strings, kept, codes) + _look_up(known, taken, contexts) * p
+        return np.where(total > 0, blend / np.maximum(total, 1), p)
+
+    def __len__(self):
+        """Return how many strings are kept with their counts."""
+        return sum(len(strings) for strings, *_ in self._levels)
+
+
+def discounts(a):
+    """Return what is taken off each count by Chen and Goodman's formula, from how many are 1, 2, 3 and 4."""
+    guards.check_whole_numbers(a, "that are counts", "give those of the strings")
+    a = np.asarray(a)
+    m = np.bincount(np.minimum(a, 5), minlength=6)  # m[k] strings have count k
+    share = m[1] / max(m[1] + 2 * m[2], 1)
+    by_count = [k - (k + 1) * share * m[k + 1] / max(m[k], 1) for k in (1, 2, 3)]
+    return np.clip([0, *by_count], 0, [0, 1, 2, 3])[np.minimum(a, 3)]
 
 
 def geometric_mean_of_inverses(p):
@@ -131,11 +193,10 @@ def tfidf_regression(max_words=1, C=2.0):
     )
 
 
-def _look_up(table, codes):
-    """Return the count of each code in a table, 0 for those it lacks."""
-    keys, counts = table
+def _look_up(keys, values, codes):
+    """Return the value of each code in a table that is sorted by its keys, 0 for those it lacks."""
     place = np.minimum(np.searchsorted(keys, codes), len(keys) - 1)
-    return np.where(keys[place] == codes, counts[place], 0)
+    return np.where(keys[place] == codes, values[place], 0)
 
 
 def persistence(series, horizons):

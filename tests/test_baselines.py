@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks import naive_bayes
 from rnnlib import baselines
-from rnnlib.baselines import NGram, landmarks
+from rnnlib.baselines import KneserNey, NGram, landmarks
 
 V = 4
 COUNTED = st.lists(st.integers(0, V - 1), min_size=1, max_size=40)
@@ -70,6 +70,47 @@ def test_against_plain_dictionaries(ids, context, order, smoothing):
     assert next_token_distribution(NGram(ids, order, V, smoothing), context).tolist() == pytest.approx(expected)
 
 
+def plain_kneser_ney(ids, order, context, x, longest=None):
+    """The same with sets and dictionaries, from the definition in Chen and Goodman (1999)."""
+    if order == 0:
+        return 1 / V
+    padded = [V] * order + list(ids)
+    grams = [tuple(padded[i + 1 : i + order + 1]) for i in range(len(ids))]
+    if longest is not None:  # a shorter context counts what different tokens stand in front
+        in_front = {tuple(padded[i : i + order + 1]) for i in range(len(ids))}
+        grams = [gram[1:] for gram in in_front]
+    counts = collections.Counter(grams)
+    n = collections.Counter(counts.values())
+    y = n[1] / max(n[1] + 2 * n[2], 1)
+    cuts = {k: min(max(k - (k + 1) * y * n[k + 1] / max(n[k], 1), 0), k) for k in (1, 2, 3)}
+    taken = {gram: cuts[min(count, 3)] for gram, count in counts.items()}
+    context = tuple(([V] * order + list(context))[len(context) + 1 :])
+    same = [gram for gram in counts if gram[:-1] == context]
+    shorter = plain_kneser_ney(ids, order - 1, context[1:], x, longest=order)
+    if not same:
+        return shorter
+    own = counts[(*context, x)] - taken.get((*context, x), 0)
+    return (own + sum(taken[gram] for gram in same) * shorter) / sum(counts[gram] for gram in same)
+
+
+@given(COUNTED, st.lists(st.integers(0, V - 1), min_size=4, max_size=4), st.integers(0, 4))
+def test_kneser_ney_against_plain_dictionaries(ids, context, order):
+    expected = [plain_kneser_ney(ids, order, context, x) for x in range(V)]
+    found = next_token_distribution(KneserNey(ids, order, V), context)
+    assert found.tolist() == pytest.approx(expected)
+    assert found.sum() == pytest.approx(1)
+
+
+def test_kneser_ney_counts_what_stood_in_front():
+    """Kneser and Ney's "San Francisco": what is frequent after one token alone is unlikely elsewhere."""
+    san, francisco, dog = 0, 1, 2
+    ids = [san, francisco] * 6 + [3, dog, dog, san, dog, 3, san, francisco]
+    often, widely = next_token_distribution(KneserNey(ids, 3, V), [dog, 3, 3])[[francisco, dog]]
+    assert widely > often
+    often, widely = next_token_distribution(NGram(ids, 1, V), [])[[francisco, dog]]
+    assert often > widely
+
+
 @given(COUNTED, st.integers(1, 4))
 def test_without_smoothing_what_was_always_seen_is_certain(ids, order):
     """The text 0 1 2 3 0 1 2 3 …: each token has one successor, so its perplexity on itself tends to 1."""
@@ -124,8 +165,9 @@ def test_landmarks_are_named_and_ordered():
     ],
 )
 def test_errors(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        NGram(*arguments)
+    for kind in (NGram, KneserNey)[: 5 - len(arguments)]:  # Kneser-Ney has no smoothing to set
+        with pytest.raises(ValueError, match=message):
+            kind(*arguments)
 
 
 def test_errors_of_the_other_text():
