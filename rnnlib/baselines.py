@@ -125,7 +125,7 @@ class KneserNey(Table):
                 longer, _ = self._codes(ids, n + 1)
                 strings = np.unique(longer) % (self.vocab_size + 1) ** n
             strings, a = np.unique(strings, return_counts=True)
-            taken = discounts(a)
+            taken = _discounts(a)
             contexts, rows = np.unique(strings // (self.vocab_size + 1), return_inverse=True)
             self._levels.append((strings, a - taken, contexts, np.bincount(rows, a), np.bincount(rows, taken)))
 
@@ -140,10 +140,8 @@ class KneserNey(Table):
         return sum(len(strings) for strings, *_ in self._levels)
 
 
-def discounts(a):
+def _discounts(a):
     """Return what is taken off each count by Chen and Goodman's formula, from how many are 1, 2, 3 and 4."""
-    guards.check_whole_numbers(a, "that are counts", "give those of the strings")
-    a = np.asarray(a)
     m = np.bincount(np.minimum(a, 5), minlength=6)  # m[k] strings have count k
     share = m[1] / max(m[1] + 2 * m[2], 1)
     by_count = [k - (k + 1) * share * m[k + 1] / max(m[k], 1) for k in (1, 2, 3)]

@@ -1031,6 +1031,20 @@ def check_lstm(lstm, bias):
         raise ValueError(f"lstm={lstm} has no forget bias: give an nn.LSTM with bias=True")
 
 
+def check_stacked_lstm(model):
+    """Refuse all but a language model with an embedding on an nn.LSTM that reads one way, on the CPU."""
+    layer = getattr(model, "rnn", None)
+    fits = isinstance(layer, nn.LSTM) and layer.bias and not layer.bidirectional and not layer.proj_size
+    if (
+        not fits
+        or not isinstance(getattr(model, "embedding", None), nn.Embedding)
+        or layer.weight_hh_l0.device.type != "cpu"
+    ):
+        raise ValueError(
+            f"model={model} must be a LanguageModel with an nn.Embedding on an nn.LSTM that reads one way, on the CPU"
+        )
+
+
 def _num_embeddings(model):
     """Return for how many ids the embedding of a model has a vector, or None where it has no embedding."""
     parts = getattr(model, "modules", list)()
@@ -2157,15 +2171,6 @@ def check_typed(vocab, characters):
     if unknown:
         shown = ", ".join(unknown[:8]) + (" and others" if len(unknown) > 8 else "")
         raise ValueError(f"the network has never seen {shown}: type other characters")
-
-
-def check_passage(vocab, passage):
-    """Refuse what is no text, an empty one, and characters that a network has never seen."""
-    check_text(passage=passage)
-    unknown = sorted({character for character in passage if character not in vocab})
-    if unknown or not passage:
-        what = f"has {', '.join(map(repr, unknown[:8]))}, never seen by the network" if unknown else "is empty"
-        raise ValueError(f"the passage {what}: give some lines of English, such as the network writes")
 
 
 def check_benchmark_rows(rows, *keys):

@@ -118,10 +118,36 @@ def test_checkpoints_are_small_and_reproducible():
     files = list(pretrained.FOLDER.glob("*.safetensors"))
     assert {file.stem for file in files} == set(pretrained.RECIPES)
     for file in files:
-        assert file.stat().st_size < 1_500_000
+        assert file.stat().st_size < 4_000_000
         _, facts = pretrained.load(file.stem)
         history = json.loads(facts["history"])
         assert history[-1]["epoch"] == len(history)
+
+
+def test_the_larger_network_learns_as_it_says_and_is_stored_as_a_plain_lstm():
+    model = LanguageModel(nn.LSTM(8, 12, 2), 11, nn.Embedding(11, 8))
+    learner = pretrained._Learner(model).eval()
+    ids = torch.arange(30).reshape(2, 15) % 11
+    torch.testing.assert_close(learner(ids, [None, None])[0], model.eval()(ids)[0])
+    text_ids = torch.as_tensor([i * i % 11 for i in range(7_000)])
+    history = pretrained.train_regularised(
+        model, text_ids[:5_000], text_ids[5_000:], passes=20, rows=8, num_steps=20, lr=2e-2
+    )
+    assert [row["epoch"] for row in history] == list(range(1, 21))
+    assert history[-1]["valid"] < 2.5 < 5 < history[0]["valid"]
+    assert scratch.perplexity(model, text.sequential_batches(text_ids[5_000:], 32, 50, offset=0)) == pytest.approx(
+        history[-1]["valid"]
+    )
+
+
+def test_the_larger_network_beats_the_smaller_one_on_the_held_out_text():
+    ids = torch.as_tensor(pretrained.CHARACTERS[list(data.load_text("shakespeare"))])
+    ids = ids[int(0.9 * len(ids)) :][:20_000]
+    batches = text.sequential_batches(ids, 32, 50, offset=0)
+    larger, smaller = (
+        scratch.perplexity(pretrained.load_model(name)[0], batches) for name in ("shakespeare_lstm", "shakespeare_gru")
+    )
+    assert larger < 0.97 * smaller
 
 
 def test_shakespeare_needs_at_most_2_25_bits_a_character():

@@ -1,4 +1,4 @@
-"""Explorers of chapter 0: a network that writes on, and one number of its state that can be turned."""
+"""Explorers of chapter 0: a network that writes on, and one number of its memory that can be turned."""
 
 import ipywidgets as widgets
 import numpy as np
@@ -12,31 +12,31 @@ NUM_TOKENS = 200  # that an explorer writes
 
 @torch.no_grad()
 def write_on(model, vocab, beginning, num_tokens, temperature, seed=1, hold=()):
-    """Write on; return the ids, the distribution that each was drawn from (T, V), and the states (T, H).
+    """Write on; return the ids, the distribution that each was drawn from (T, V), and the cells (T, layers * H).
 
     Args:
-        model: a language model whose state is one tensor (1, N, H).
+        model: a language model on an LSTM, which keeps a state and a cell (layers, N, H).
         vocab: its vocabulary.
         beginning: the text to go on from.
         num_tokens, temperature, seed: as in :func:`rnnlib.scratch.generate`.
-        hold: pairs of a unit and the value that it is held at after every step.
+        hold: pairs of a number of the cells, counted through the layers, and the value that it is held at.
     """
     generator = environment.new_generator(seed)
     device = next(model.parameters()).device
-    ids, chances, states = [], [], []
+    ids, chances, cells = [], [], []
     with environment.evaluating(model), environment.single_steps():
-        state, read = model.begin_state(1, device), vocab[list(beginning)]
+        (h, c), read = model.begin_state(1, device), vocab[list(beginning)]
         for _ in range(num_tokens):
             for i in read:
-                _, state = model(torch.tensor([[i]], device=device), state)
+                scores, (h, c) = model(torch.tensor([[i]], device=device), (h, c))
                 for unit, value in hold:
-                    state[..., unit] = value
-            scores = model.linear(state[-1, 0]).float().cpu()
+                    c[unit // c.shape[2], 0, unit % c.shape[2]] = value
+            scores = scores[0].float().cpu()
             scores[vocab["<unk>"]] = -torch.inf
             p = scratch.next_token_probabilities(scores, temperature)
             read = [int(torch.multinomial(p, 1, generator=generator))]
-            ids, chances, states = [*ids, *read], [*chances, p], [*states, state[-1, 0].cpu()]
-    return ids, torch.stack(chances), torch.stack(states)
+            ids, chances, cells = [*ids, *read], [*chances, p], [*cells, c.flatten().cpu()]
+    return ids, torch.stack(chances), torch.stack(cells)
 
 
 class Voice(Explorer):
@@ -56,7 +56,7 @@ class Voice(Explorer):
     }
 
     def __init__(self, beginning="The king "):
-        self.model, self.vocab = pretrained.load_model("shakespeare_gru")
+        self.model, self.vocab = pretrained.load_model("shakespeare_lstm")
         guards.check_text(beginning=beginning)
         guards.check_typed(self.vocab, beginning)
         super().__init__(
@@ -109,11 +109,7 @@ class Voice(Explorer):
 
 
 class LineCounter(Explorer):
-    """What happens to the lines when one number of the state is held still?
-
-    Args:
-        passage: a text with line ends, to see how the unit of the book's Shakespeare network moves in it.
-    """
+    """What happens to the lines when one number of the memory is held still?"""
 
     title = "The line counter"
     question = "how long will its lines be if the network always believes that a line has only begun?"
@@ -121,20 +117,18 @@ class LineCounter(Explorer):
         "free": {"way": "free", "position": 20},
         "always at the beginning": {"way": "the counter held", "position": 2},
         "always at the end": {"way": "the counter held", "position": 45},
-        "another unit held": {"way": "another unit held", "position": 45},
+        "another number held": {"way": "another number held", "position": 45},
     }
 
-    units = 94, 211  # the one that counts, of 256, and one that doesn't
+    units = 421, 144  # one of the 768 numbers that counts (the other is 284), and one that doesn't
 
-    def __init__(self, passage):
-        self.model, self.vocab = pretrained.load_model("shakespeare_gru")
-        guards.check_passage(self.vocab, passage)
-        ids = torch.tensor([self.vocab[list(passage)]])
-        with torch.no_grad():
-            states = self.model.rnn(self.model.embedding(ids.T))[0][:, 0]  # (T, H)
-        self.believes = [self.by_position(passage, states[:, u].numpy()) for u in self.units]
+    def __init__(self):
+        self.model, self.vocab = pretrained.load_model("shakespeare_lstm")
+        ids, _, cells = write_on(self.model, self.vocab, "\n", 1500, 0.8, seed=0)
+        verses = "".join(self.vocab.decode(ids))[:-1]  # the last letter was written, but not read
+        self.believes = [self.by_position(verses, cells[1:, unit].numpy()) for unit in self.units]
         super().__init__(
-            way=widgets.ToggleButtons(options=["free", "the counter held", "another unit held"], description="way"),
+            way=widgets.ToggleButtons(options=["free", "the counter held", "another number held"], description="way"),
             position=widgets.IntSlider(20, min=0, max=50, description="held at what it is after"),
             seed=widgets.IntSlider(1, min=1, max=9, description="seed"),
         )
@@ -151,27 +145,22 @@ class LineCounter(Explorer):
         known = [k for k, mean in enumerate(means) if not np.isnan(mean)]
         return np.interp(range(longest + 1), known, np.array(means)[known])
 
-    @classmethod
-    def default_arguments(cls):
-        """A few verses are enough to move the controls."""
-        return {"passage": "\nNow is the winter of our discontent\nMade glorious summer by this sun of York;\n"}
-
     def settings(self):
         """One seed, five places in a line: a picture is a page of letters."""
         return super().settings() | {"position": [2, 10, 20, 30, 45], "seed": [1]}
 
     def measure(self, way, position, seed):
         """Return the verses, the unit's value at each letter, and the mean length of the verses."""
-        number = 1 if way == "another unit held" else 0
+        number = 1 if way == "another number held" else 0
         hold = [] if way == "free" else [(self.units[number], float(self.believes[number][position]))]
-        ids, _, states = write_on(self.model, self.vocab, "\n", 400, 0.8, seed, hold)
+        ids, _, cells = write_on(self.model, self.vocab, "\n", 400, 0.8, seed, hold)
         written = self.vocab.decode(ids)
         verses = [verse for verse in "".join(written).split("\n")[:-1] if verse] or ["".join(written)]
         return {
             "way": way,
             "position": position,
             "written": written,
-            "unit": states[:, self.units[0]].numpy(),
+            "unit": cells[:, self.units[0]].numpy(),
             "length": float(np.mean([len(verse) for verse in verses])),
             "verses": len(verses),
         }
@@ -179,14 +168,14 @@ class LineCounter(Explorer):
     def draw(self, data):
         """The verses, coloured by the counter; below, what it says by position in a line."""
         fig, (page, curve) = plots.stacked_axes(5.0, [3.2, 1.0], left=0.09, right=0.985, bottom=0.1, hspace=0.3)
-        drawings.draw_text_on(page, data["written"], data["unit"], "PuOr", (-1.4, 1.4))
+        drawings.draw_text_on(page, data["written"], data["unit"], "PuOr", (-3.5, 3.5))
         page.set_title(f"{data['way']}: lines of {data['length']:.0f} characters", fontsize=10)
-        curve.plot(self.believes[0], "-", color=plots.BLUE, label=f"unit {self.units[0]}, the counter")
-        curve.plot(self.believes[1], "--", color=plots.GREY, label=f"unit {self.units[1]}")
+        curve.plot(self.believes[0], "-", color=plots.BLUE, label=f"number {self.units[0]}, the counter")
+        curve.plot(self.believes[1], "--", color=plots.GREY, label=f"number {self.units[1]}")
         if data["way"] != "free":
             curve.axvline(data["position"], color=plots.ORANGE, linestyle=":")
-        curve.set(xlabel="characters since the line began", ylabel="mean value", ylim=(-2.2, 1.2))
-        curve.legend(loc="lower left", ncols=2, fontsize=9)
+        curve.set(xlabel="characters since the line began", ylabel="mean value", ylim=(-2.8, 2.8), yticks=[-2, 0, 2])
+        curve.legend(loc="upper left", ncols=2, fontsize=9)
         return fig
 
     def describe(self, data):
