@@ -17,17 +17,18 @@ class Table:
 
     Raises:
         ValueError: for a text without tokens or with ids that are not whole numbers from 0 to V - 1, an order that is
-            not a whole number from 0 on, or contexts too many to number.
+            not a whole number from 0 on.
     """
 
     def __init__(self, ids, order, vocab_size):
         guards.check_sizes(vocab_size=vocab_size)
-        if not guards.is_whole(order, 0) or (int(vocab_size) + 1) ** int(order) >= 2**63:
-            raise ValueError(
-                f"order={order!r} must be a whole number between 0 and what {vocab_size} tokens allow in 64-bit numbers"
-            )
-        self.order, self.vocab_size = order, vocab_size
-        self._count(self._checked(ids))
+        if not guards.is_whole(order, 0):
+            raise ValueError(f"order={order!r} must be a whole number from 0 on, the tokens of a string")
+        self.order, self.vocab_size, self._strings, counted = order, vocab_size, [], []
+        for codes in self._codes(self._checked(ids)):
+            self._strings.append(np.unique(codes))
+            counted.append(codes)
+        self._count(counted)
 
     def _checked(self, ids):
         """Return ids as a numpy array, or raise the error that names the remedy."""
@@ -42,14 +43,19 @@ class Table:
             )
         return ids.astype(np.int64)
 
-    def _codes(self, ids, n):
-        """Number the n tokens that end at each position, and the n - 1 before it; before the text stands token V."""
-        base = self.vocab_size + 1
-        padded = np.concatenate([np.full(n - 1, self.vocab_size), ids])
-        codes = np.zeros(len(ids), dtype=np.int64)
-        for i in range(n):
-            codes = codes * base + padded[i : i + len(ids)]
-        return codes, codes // base
+    def _codes(self, ids):
+        """Yield for n = 1, 2, … a code of the n tokens that end at each position: first n - 1 tokens * V + last one.
+
+        The first ones are numbered among the strings that were counted: 0 where the text begins, -1 if they were not
+        counted. So a string of any length, from any vocabulary, has a small code.
+        """
+        contexts = np.zeros_like(ids)
+        for n in range(self.order):
+            codes = contexts * self.vocab_size + ids
+            yield codes
+            place = np.minimum(np.searchsorted(self._strings[n], codes), len(self._strings[n]) - 1)
+            numbers = np.where(self._strings[n][place] == codes, place + 1, -1)
+            contexts = np.concatenate([[0], numbers[:-1]])
 
     def probabilities(self, ids):
         """Return p(x_t | its context) for every token of a text, a numpy array of the same length.
@@ -65,8 +71,8 @@ class Table:
         ids = self._checked(ids)
         p = np.full(len(ids), 1.0 / self.vocab_size)
         yield p
-        for n in range(1, self.order + 1):
-            p = self._blend(n, *self._codes(ids, n), p)
+        for n, codes in enumerate(self._codes(ids), start=1):
+            p = self._blend(n, codes, codes // self.vocab_size, p)
             yield p
 
     def perplexity(self, ids):
@@ -96,11 +102,9 @@ class NGram(Table):
         self.smoothing = smoothing
         super().__init__(ids, order, vocab_size)
 
-    def _count(self, ids):
-        self._counts = []
-        for n in range(1, self.order + 1):
-            codes, contexts = self._codes(ids, n)
-            self._counts.append((np.unique(codes, return_counts=True), np.unique(contexts, return_counts=True)))
+    def _count(self, counted):
+        both = ((codes, codes // self.vocab_size) for codes in counted)
+        self._counts = [[np.unique(numbers, return_counts=True) for numbers in pair] for pair in both]
 
     def _blend(self, n, codes, contexts, p):
         joint, seen = (_look_up(*table, at) for table, at in zip(self._counts[n - 1], (codes, contexts), strict=True))
@@ -117,16 +121,15 @@ class KneserNey(Table):
         ids, order, vocab_size: as for :class:`Table`.
     """
 
-    def _count(self, ids):
+    def _count(self, counted):
         self._levels = []
-        for n in range(1, self.order + 1):
-            strings, _ = self._codes(ids, n)
+        for n, strings in enumerate(counted, start=1):
             if n < self.order:  # different tokens in front, in place of occurrences
-                longer, _ = self._codes(ids, n + 1)
-                strings = np.unique(longer) % (self.vocab_size + 1) ** n
+                _, places = np.unique(counted[n], return_index=True)
+                strings = strings[places]
             strings, a = np.unique(strings, return_counts=True)
             taken = discounts(a)
-            contexts, rows = np.unique(strings // (self.vocab_size + 1), return_inverse=True)
+            contexts, rows = np.unique(strings // self.vocab_size, return_inverse=True)
             self._levels.append((strings, a - taken, contexts, np.bincount(rows, a), np.bincount(rows, taken)))
 
     def _blend(self, n, codes, contexts, p):
