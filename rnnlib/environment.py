@@ -134,6 +134,9 @@ def budget(full, quick=None):
     return max(1, full // 20) if quick is None else quick
 
 
+DIFFERS = "Differs from the page:"
+
+
 @contextlib.contextmanager
 def finding(verdict):
     """Print ``verdict`` if all assertions of the block hold, else what differs from the page, by their message.
@@ -151,7 +154,7 @@ def finding(verdict):
     try:
         yield
     except AssertionError as error:
-        print(f"Differs from the page: {error}")
+        print(DIFFERS, error)
     else:
         print(verdict)
 
