@@ -67,30 +67,21 @@ def changed(chapter, old, new):
 
 
 @pytest.mark.parametrize(
-    ("chapter", "line", "text", "differs"),
+    ("chapter", "line", "text"),
     [
-        ("01", TIME_MACHINE, chinese, False),
-        ("02", TIME_MACHINE, chinese, True),
-        *(
-            pytest.param(chapter, line, text, differs, marks=in_full_tests)
-            for chapter, line, text, differs in [
-                ("01", TIME_MACHINE, german, False),
-                ("02", TIME_MACHINE, german, True),
-                ("03", TIME_MACHINE, chinese, True),
-                ("04", SHAKESPEARE, chinese, True),
-                ("04", SHAKESPEARE, german, True),
-                ("05", TIME_MACHINE, chinese, True),
-                ("05", TIME_MACHINE, german, True),
-            ]
-        ),
+        ("01", TIME_MACHINE, chinese),
+        ("02", TIME_MACHINE, chinese),
+        pytest.param("01", TIME_MACHINE, german, marks=in_full_tests),
+        pytest.param("02", TIME_MACHINE, german, marks=in_full_tests),
+        pytest.param("03", TIME_MACHINE, chinese, marks=in_full_tests),
+        pytest.param("04", SHAKESPEARE, chinese, marks=in_full_tests),
+        pytest.param("05", TIME_MACHINE, chinese, marks=in_full_tests),
     ],
 )
-def test_a_text_of_ones_own(tmp_path, chapter, line, text, differs):
+def test_a_text_of_ones_own(tmp_path, chapter, line, text):
     path = tmp_path / "my_text.txt"
     path.write_text(text(), encoding="utf-8")
-    printed = changed(chapter, line, f"load_text({str(path)!r})")
-    assert "characters from your file" in printed
-    assert (environment.DIFFERS in printed) == differs
+    assert "characters from your file" in changed(chapter, line, f"load_text({str(path)!r})")
 
 
 @in_full_tests
