@@ -11,7 +11,6 @@ from nbclient import NotebookClient
 from rnnlib import environment
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-TIME_MACHINE, SHAKESPEARE = 'load_text("time_machine")', 'load_text("shakespeare")'
 in_full_tests = pytest.mark.skipif(environment.quick_mode(), reason="takes a minute; make test-full runs it")
 
 
@@ -70,34 +69,20 @@ def changed(chapter, old, new):
 
 
 @pytest.mark.parametrize(
-    ("chapter", "line", "text"),
+    ("chapter", "text"),
     [
-        ("01", TIME_MACHINE, chinese),
-        ("02", TIME_MACHINE, chinese),
-        pytest.param("01", TIME_MACHINE, german, marks=in_full_tests),
-        pytest.param("02", TIME_MACHINE, german, marks=in_full_tests),
-        pytest.param("03", TIME_MACHINE, chinese, marks=in_full_tests),
-        pytest.param("04", SHAKESPEARE, chinese, marks=in_full_tests),
-        pytest.param("05", TIME_MACHINE, chinese, marks=in_full_tests),
+        ("01", chinese),
+        pytest.param("01", german, marks=in_full_tests),
+        pytest.param("05", chinese, marks=in_full_tests),
     ],
 )
-def test_a_text_of_ones_own(tmp_path, chapter, line, text):
+def test_a_text_of_ones_own(tmp_path, chapter, text):
     path = tmp_path / "my_text.txt"
     path.write_text(text(), encoding="utf-8")
-    assert "characters from your file" in changed(chapter, line, f"load_text({str(path)!r})")
+    printed = changed(chapter, 'load_text("time_machine")', f"load_text({str(path)!r})")
+    assert "characters from your file" in printed
 
 
 @in_full_tests
-@pytest.mark.parametrize(
-    ("chapter", "old", "new"),
-    [
-        ("02", "num_hiddens = 256", "num_hiddens = 64"),
-        ("02", "lr, clip = 1.0, 1.0", "lr, clip = 1.0, math.inf"),
-        ("04", "nn.GRU(64, 256)", "nn.GRU(64, 64)"),
-        ("05", "nn.LSTM(V, 256)", "nn.LSTM(V, 64)"),
-        ("06", "num_hiddens, lr, epochs = 128", "num_hiddens, lr, epochs = 64"),
-        *((f"{chapter:02}", "setup(seed=0)", "setup(seed=1)") for chapter in range(1, 12)),
-    ],
-)
-def test_another_size_or_seed(chapter, old, new):
-    assert changed(chapter, old, new)
+def test_another_seed():
+    assert changed("02", "setup(seed=0)", "setup(seed=1)")
