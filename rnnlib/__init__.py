@@ -8,7 +8,7 @@ The submodules are loaded when first used, so that ``import rnnlib`` costs no mo
 
 import importlib
 
-from rnnlib.environment import budget, environment_report, setup
+from rnnlib.environment import budget, environment_report, finding, setup
 
 __version__ = "0.1.0"
 
@@ -41,7 +41,7 @@ _SUBMODULES = (
     "text",
     "training",
 )
-__all__ = ["__version__", "budget", "environment_report", "setup", *_SUBMODULES]
+__all__ = ["__version__", "budget", "environment_report", "finding", "setup", *_SUBMODULES]
 
 
 def __getattr__(name):

@@ -10,24 +10,30 @@ from rnnlib.sentiment import tokenize_review
 class Table:
     """A counting model of text: it looks up what came after the last few tokens; each order blends with the shorter.
 
+    A string of tokens has a number, the place that it has among those counted, so that no string is too long.
+
     Args:
         ids: the token ids of the training text.
         order: n; 0 is the uniform guess, 1 looks at no token before, 2 at one.
         vocab_size: V.
 
     Raises:
-        ValueError: for a text without tokens or with ids that are not whole numbers from 0 to V - 1, an order that is
-            not a whole number from 0 on, or contexts too many to number.
+        ValueError: for a text without tokens or with ids that are not whole numbers from 0 to V - 1, or an order that
+            is not a whole number from 0 on.
     """
 
     def __init__(self, ids, order, vocab_size):
         guards.check_sizes(vocab_size=vocab_size)
-        if not guards.is_whole(order, 0) or (int(vocab_size) + 1) ** int(order) >= 2**63:
-            raise ValueError(
-                f"order={order!r} must be a whole number between 0 and what {vocab_size} tokens allow in 64-bit numbers"
-            )
-        self.order, self.vocab_size = order, vocab_size
-        self._count(self._checked(ids))
+        if not guards.is_whole(order, 0):
+            raise ValueError(f"order={order!r} must be a whole number from 0 on, the tokens of a string")
+        self.order, self.vocab_size, self._levels = order, vocab_size, []
+        ids = self._checked(ids)
+        contexts = np.zeros_like(ids)
+        for n in range(1, order + 1):
+            codes = contexts * vocab_size + ids
+            strings = np.unique(codes)
+            self._levels.append((strings, *self._counted(n, ids, codes)))
+            contexts = _numbers_before(strings, codes)
 
     def _checked(self, ids):
         """Return ids as a numpy array, or raise the error that names the remedy."""
@@ -41,15 +47,6 @@ class Table:
                 "was the text coded with another vocabulary?"
             )
         return ids.astype(np.int64)
-
-    def _codes(self, ids, n):
-        """Number the n tokens that end at each position, and the n - 1 before it; before the text stands token V."""
-        base = self.vocab_size + 1
-        padded = np.concatenate([np.full(n - 1, self.vocab_size), ids])
-        codes = np.zeros(len(ids), dtype=np.int64)
-        for i in range(n):
-            codes = codes * base + padded[i : i + len(ids)]
-        return codes, codes // base
 
     def probabilities(self, ids):
         """Return p(x_t | its context) for every token of a text, a numpy array of the same length.
@@ -65,9 +62,12 @@ class Table:
         ids = self._checked(ids)
         p = np.full(len(ids), 1.0 / self.vocab_size)
         yield p
-        for n in range(1, self.order + 1):
-            p = self._blend(n, *self._codes(ids, n), p)
+        contexts = np.zeros_like(ids)
+        for strings, *counts in self._levels:
+            codes = contexts * self.vocab_size + ids
+            p = self._blend(counts, codes, contexts, p)
             yield p
+            contexts = _numbers_before(strings, codes)
 
     def perplexity(self, ids):
         """Return the geometric mean of 1 / p over a text."""
@@ -96,14 +96,11 @@ class NGram(Table):
         self.smoothing = smoothing
         super().__init__(ids, order, vocab_size)
 
-    def _count(self, ids):
-        self._counts = []
-        for n in range(1, self.order + 1):
-            codes, contexts = self._codes(ids, n)
-            self._counts.append((np.unique(codes, return_counts=True), np.unique(contexts, return_counts=True)))
+    def _counted(self, n, ids, codes):
+        return np.unique(codes, return_counts=True), np.unique(codes // self.vocab_size, return_counts=True)
 
-    def _blend(self, n, codes, contexts, p):
-        joint, seen = (_look_up(*table, at) for table, at in zip(self._counts[n - 1], (codes, contexts), strict=True))
+    def _blend(self, counts, codes, contexts, p):
+        joint, seen = (_look_up(*table, at) for table, at in zip(counts, (codes, contexts), strict=True))
         return (joint + self.smoothing * p) / (seen + self.smoothing)
 
 
@@ -117,22 +114,20 @@ class KneserNey(Table):
         ids, order, vocab_size: as for :class:`Table`.
     """
 
-    def _count(self, ids):
-        self._levels = []
-        for n in range(1, self.order + 1):
-            strings, _ = self._codes(ids, n)
-            if n < self.order:  # different tokens in front, in place of occurrences
-                longer, _ = self._codes(ids, n + 1)
-                strings = np.unique(longer) % (self.vocab_size + 1) ** n
-            strings, a = np.unique(strings, return_counts=True)
-            taken = _discounts(a)
-            contexts, rows = np.unique(strings // (self.vocab_size + 1), return_inverse=True)
-            self._levels.append((strings, a - taken, contexts, np.bincount(rows, a), np.bincount(rows, taken)))
+    def _counted(self, n, ids, codes):
+        strings, rows, a = np.unique(codes, return_inverse=True, return_counts=True)
+        if n < self.order:  # different tokens in front, in place of occurrences
+            in_front = np.concatenate([np.full(n, self.vocab_size), ids[:-n]])[: len(ids)]
+            pairs = np.unique(rows * (self.vocab_size + 1) + in_front)
+            a = np.bincount(pairs // (self.vocab_size + 1))
+        taken = _discounts(a)
+        contexts, rows = np.unique(strings // self.vocab_size, return_inverse=True)
+        return (strings, a - taken), (contexts, np.bincount(rows, a)), (contexts, np.bincount(rows, taken))
 
-    def _blend(self, n, codes, contexts, p):
-        strings, kept, known, sums, taken = self._levels[n - 1]
-        total = _look_up(known, sums, contexts)
-        blend = _look_up(strings, kept, codes) + _look_up(known, taken, contexts) * p
+    def _blend(self, counts, codes, contexts, p):
+        kept, sums, taken = counts
+        total = _look_up(*sums, contexts)
+        blend = _look_up(*kept, codes) + _look_up(*taken, contexts) * p
         return np.where(total > 0, blend / np.maximum(total, 1), p)
 
     def __len__(self):
@@ -189,6 +184,15 @@ def tfidf_regression(max_words=1, C=2.0):
     return make_pipeline(
         bag_of_words(max_words, sublinear_tf=True), LogisticRegression(C=C, solver="liblinear", max_iter=1000)
     )
+
+
+def _numbers_before(strings, codes):
+    """Number the string that ends before each token among the counted ones: 0 where a text begins, -1 if not counted.
+
+    So a string of any length is a small number, and one token more makes a code of it that is new.
+    """
+    place = np.minimum(np.searchsorted(strings, codes), len(strings) - 1)
+    return np.concatenate([[0], np.where(strings[place] == codes, place + 1, -1)[:-1]])
 
 
 def _look_up(keys, values, codes):

@@ -134,6 +134,31 @@ def budget(full, quick=None):
     return max(1, full // 20) if quick is None else quick
 
 
+DIFFERS = "Differs from the page:"
+
+
+@contextlib.contextmanager
+def finding(verdict):
+    """Print ``verdict`` if all assertions of the block hold, else what differs from the page, by their message.
+
+    For what a chapter found with its text, seed and sizes, which a reader may change; what is true of any text is a
+    plain assertion. The printed line is compared in every test run, so a finding of the book itself can't get lost.
+
+    >>> with finding("Verified: the text is short"):
+    ...     assert len("time traveller") < 10, "this text has 10 characters or more"
+    Differs from the page: this text has 10 characters or more
+
+    Args:
+        verdict: the line to print, such as "Verified: clipping is nearly idle here".
+    """
+    try:
+        yield
+    except AssertionError as error:
+        print(DIFFERS, error)
+    else:
+        print(verdict)
+
+
 def environment_report():
     """Describe this machine in a few lines: versions, device, threads, mode and the data found.
 

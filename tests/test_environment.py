@@ -119,6 +119,19 @@ def test_budget_of_a_quick_run(monkeypatch):
     assert [rnnlib.budget(full) for full in (130, 20, 19, 1)] == [6, 1, 1, 1], "a twentieth, at least 1"
 
 
+def test_a_finding_prints_its_verdict_or_what_differs(capsys):
+    with rnnlib.finding("Verified: few kinds"):
+        assert True
+    with rnnlib.finding("Verified: few kinds"):
+        raise AssertionError("1,041 kinds here")
+    assert capsys.readouterr().out == "Verified: few kinds\nDiffers from the page: 1,041 kinds here\n"
+
+
+def test_a_finding_hides_no_other_error():
+    with pytest.raises(KeyError), rnnlib.finding("Verified: nothing"):
+        raise KeyError("a")
+
+
 def facts(report):
     """Return the report as a dict: each line is a name and what is known of it."""
     return dict(re.fullmatch(r"(\S+) +(\S.*)", line).groups() for line in report.splitlines())

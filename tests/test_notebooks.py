@@ -156,11 +156,16 @@ def test_few_outputs_are_ignored(path):
         assert len(ignored) <= 0.35 * len(cells), f"{len(ignored)} of {len(cells)}"
 
 
+def is_finding(node):
+    """Tell whether a statement is `with rnnlib.finding(…):`."""
+    return isinstance(node, ast.With) and ast.unparse(node.items[0]).startswith("rnnlib.finding(")
+
+
 def mostly_asserts(source):
     """Tell whether at least half of a cell's lines assert; imports and the line of the verdict don't count."""
     written = {number for number, line in enumerate(source.splitlines(), start=1) if line.strip()}
     asserting = others = 0
-    for node in ast.parse(source).body:
+    for node in itertools.chain(*(node.body if is_finding(node) else [node] for node in ast.parse(source).body)):
         lines = len(written & set(range(node.lineno, node.end_lineno + 1)))
         verdict = re.fullmatch(r"print\('[^']*'\)|print\(\"[^\"]*\"\)", ast.unparse(node))
         if isinstance(node, ast.Assert):
@@ -173,6 +178,7 @@ def mostly_asserts(source):
 def test_mostly_asserts():
     assert mostly_asserts("import math\nassert math.pi > 3\nprint('Verified')")
     assert mostly_asserts("x = 1\nassert (\n    x\n    == 1\n)")
+    assert mostly_asserts("x = 1\nwith rnnlib.finding('Verified'):\n    assert x == 1, 'it is not'")
     assert not mostly_asserts("x = 1\ny = x\nassert y == 1")
     assert not mostly_asserts("x = 1\nprint(x)\nassert x == 1")
     assert not mostly_asserts("import math")
@@ -193,6 +199,17 @@ def test_what_mostly_asserts_is_a_folded_check(path):
         assert cell.metadata["slideshow"] == {"slide_type": "skip"}
         (verdict,) = cell.outputs
         assert (verdict.output_type, verdict.name, verdict.text.count("\n")) == ("stream", "stdout", 1), cell.source
+
+
+@every_chapter
+def test_findings_hold_and_are_compared(path):
+    """What a reader's text or seed may change is said in a line, which nbval compares with this one."""
+    for cell in code_cells(read(path)):
+        for node in filter(is_finding, ast.parse(cell.source).body if "rnnlib.finding" in cell.source else []):
+            assert "check" in tags(cell) and "nbval-ignore-output" not in tags(cell)
+            assert cell.outputs[0].text == ast.literal_eval(node.items[0].context_expr.args[0]) + "\n"
+            asserts = [inner for inner in ast.walk(node) if isinstance(inner, ast.Assert)]
+            assert asserts and all(inner.msg is not None for inner in asserts), "say what differs"
 
 
 @every_chapter

@@ -292,6 +292,7 @@ GOOD = {
     "directions.states_with_lookahead": lambda: {"splitter": splitter(), "ids": ids(6), "future": 1, "context": 2},
     "environment.setup": lambda: {"seed": 0},
     "environment.budget": lambda: {"full": 130, "quick": 3},
+    "environment.finding": lambda: {"verdict": "Verified: it holds"},
     "forecasting.mend": lambda: {"rows": weather_rows()},
     "forecasting.clock": lambda: {"times": pd.date_range("2013-01-01", periods=5, freq="h")},
     "forecasting.features": lambda: {"measured": rand(T, 2, 3), "clock": rand(T, 2)},

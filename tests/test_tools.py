@@ -63,6 +63,14 @@ def test_a_change_of_code_runs_all(stored):
     assert asked == [[]]
 
 
+def test_a_finding_that_differs_is_not_stored(stored):
+    path, _ = stored
+    edit(path, "print(6 * 7)", "import rnnlib\nwith rnnlib.finding('Verified'):\n    assert 6 * 7 == 48, 'it is 42'")
+    with pytest.raises(SystemExit, match=r"not saved.*\nDiffers from the page: it is 42"):
+        tool.run(path)
+    assert nbformat.read(path, as_version=4).cells[1].outputs[0].text == "kept from before\n"
+
+
 @pytest.mark.parametrize(
     ("number", "wanted"),
     [

@@ -26,7 +26,7 @@ import slides
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from rnnlib import check, data
+from rnnlib import check, data, environment
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = ROOT / "build" / "text"
@@ -87,6 +87,14 @@ def require_corpora(names):
             sys.exit(f"{name}: the real text is not here, and stored outputs must come from it. See the line above.")
 
 
+def require_findings(notebook, path):
+    """Refuse to store a run in which something is found that the page says otherwise."""
+    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    differing = [line for line in printed.splitlines() if line.startswith(environment.DIFFERS)]
+    if differing:
+        sys.exit("\n".join([f"{path.name}: not saved, mend its findings or what they assert", *differing]))
+
+
 def code_of(notebook):
     """Return what a kernel would run: source and tags of each code cell."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -124,6 +132,7 @@ def run(path):
     require_corpora(corpora(notebook))
     with tempfile.TemporaryDirectory() as drawn:
         execute(notebook, path, drawn)
+        require_findings(notebook, path)
         save(notebook, path)
         live.keep(path, drawn)
 

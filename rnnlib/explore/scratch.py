@@ -353,6 +353,12 @@ class PerplexityRuler(Explorer):
     title = "Perplexity ruler"
     question = "a table that has counted all strings of 8 characters: is it better than one of 3 on new text?"
     most_settings = 63  # each counts all strings anew
+    orders = range(9)
+    presets = {  # noqa: RUF012
+        "bigram": {"order": 2, "smoothing": 1.0},
+        "memorise": {"order": 8, "smoothing": 0.1},
+        "well smoothed": {"order": 5, "smoothing": 5.0},
+    }
 
     def __init__(self, train_ids, valid_ids, vocab_size, models=None):
         guards.check_whole_numbers(train_ids, "to count (train_ids)", "give vocab[tokens]")
@@ -361,13 +367,6 @@ class PerplexityRuler(Explorer):
         guards.check_sizes(vocab_size=vocab_size)
         self.train_ids, self.valid_ids, self.vocab_size = train_ids, valid_ids, vocab_size
         self.models = dict(models or {})
-        longest = max(n for n in range(9) if (int(vocab_size) + 1) ** n < 2**63)  # strings are numbered by NGram
-        self.orders = range(longest + 1)
-        self.presets = {
-            "bigram": {"order": 2, "smoothing": 1.0},
-            "memorise": {"order": longest, "smoothing": 0.1},
-            "well smoothed": {"order": min(5, longest), "smoothing": 5.0},
-        }
         super().__init__(
             order=widgets.IntSlider(2, min=0, max=max(self.orders), description="n, tokens in a string"),
             smoothing=widgets.FloatLogSlider(1.0, min=-2, max=2, step=0.1, description="smoothing"),
