@@ -78,6 +78,14 @@ def only(truth, horizons, start, stop):
     return part
 
 
+def scale_of(series, stop):
+    """Return mean and deviation (D,) of the known rows (…, D) of a series before stop."""
+    guards.check_scale(series, stop)
+    known = series[:stop].flatten(0, -2)
+    known = known[~known.isnan().any(dim=1)]
+    return known.mean(dim=0), known.std(dim=0)
+
+
 # Baselines and errors
 
 

@@ -1518,6 +1518,20 @@ def check_part(truth, horizons, start, stop):
         )
 
 
+def check_scale(series, stop):
+    """Refuse a series that has no deviation before an hour: fewer than two rows that are known."""
+    check_shapes("series (T, …)", series)
+    check_held(series=series)
+    if series.dim() < 2 or not is_whole(stop, 1) or stop > len(series):
+        raise ValueError(
+            f"stop={stop!r} must be a whole number of hours of a series (T, …, D), which is {_found(series)}"
+        )
+    if (~series[:stop].flatten(0, -2).isnan().any(dim=1)).sum() < 2:
+        raise ValueError(
+            f"fewer than two rows before stop={stop} are known: give a later stop, or fill what is missing"
+        )
+
+
 def check_alike(**tensors):
     """Refuse tensors of different shapes, since broadcasting would compare all pairs."""
     names = list(tensors)

@@ -91,9 +91,15 @@ def test_leak_errors_are_those_of_a_loop(monkeypatch):
 
 def test_windows_of_the_honest_division_share_no_hour():
     meter = explorer("LeakMeter")
-    for step in (1, 8, 96):
-        gap = -(-(meter.length + meter.horizon) // step)
-        assert gap * step >= meter.length + meter.horizon
+    span = meter.length + meter.horizon
+    for step in (1, 8, 64, 96):
+        num_windows = (len(meter.series) - span) // step + 1
+        divisions = meter.divisions(num_windows, step)
+        learn, judge = divisions["by time"]
+        assert len(learn) and learn.max() * step + span <= judge.min() * step, "an hour on both sides"
+        drawn = np.concatenate(divisions["random"])
+        assert sorted(drawn) == list(range(num_windows))
+        assert len(divisions["random"][1]) == len(judge)
 
 
 def test_short_series_is_refused():

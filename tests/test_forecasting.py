@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, mean_pinball_loss
 from torch import nn
 
-from rnnlib import baselines, forecasting
+from rnnlib import baselines, data, forecasting
+from rnnlib.data import _places, weather
+from rnnlib.data.standins.weather import invented_weather
 
 HORIZONS = (1, 3, 6)
 QUANTILES = torch.tensor([0.1, 0.5, 0.9])
@@ -83,6 +86,24 @@ def test_features_by_hand():
     clock = torch.tensor([[0.0, 1.0]])
     expected = torch.tensor([[[1.0, 3.0, 0, 1], [2.0, 1.5, 0, 1], [6.0, -4.5, 0, 1]]])
     assert torch.allclose(forecasting.features(measured, clock), expected)
+
+
+def test_a_scale_knows_nothing_from_its_stop_on():
+    series = torch.randn(40, 2, 3)
+    series[5, 1, 0] = torch.nan  # the row is left out
+    mean, std = forecasting.scale_of(series, 30)
+    rows = np.delete(series[:30].reshape(-1, 3).numpy(), 11, axis=0)
+    assert np.allclose(mean, rows.mean(axis=0), atol=1e-6) and np.allclose(std, rows.std(axis=0, ddof=1), atol=1e-6)
+    series[30:] = 99.0
+    assert torch.equal(torch.stack(forecasting.scale_of(series, 30)), torch.stack([mean, std]))
+
+
+@pytest.mark.parametrize(
+    ("stop", "message"), [(41, "stop=41"), (0, "stop=0"), (1, "fewer than two rows before stop=1")]
+)
+def test_a_scale_of_no_hours_is_refused(stop, message):
+    with pytest.raises(ValueError, match=message):
+        forecasting.scale_of(torch.randn(40, 3), stop)
 
 
 # Baselines and errors
@@ -405,6 +426,50 @@ def test_persistence_lags_by_its_horizon():
         assert int(np.argmax(like)) == h and max(like) == pytest.approx(1)
 
 
+def true_weather():
+    if _places.first_file(weather.FILE, weather._holds) is None:
+        pytest.skip("the true file is not on this machine")
+    return data.load_weather()
+
+
+@pytest.mark.parametrize("year", [invented_weather, true_weather])
+def test_october_flatters(year):
+    """The same forecasters, the same horizon: one calm month promises less than winter holds."""
+    mended = [forecasting.mend(rows)["temp"] for _, rows in year().groupby("origin")]
+    measured = torch.tensor(np.stack(mended, axis=1)).float()  # (T, S)
+    filled = torch.tensor(pd.DataFrame(measured.numpy()).ffill().to_numpy())
+    october, november = (mended[0].index.get_loc(pd.Timestamp(f"2013-{m}-01", tz="UTC")) for m in (10, 11))
+    truth = forecasting.future(measured, [24])  # (T, S, 1)
+    change = forecasting.only(truth, [24], 0, october) - filled[..., None]
+    line = filled[..., None] + forecasting.ridge_forecast(filled, change, 24, 10.0)
+    for forecast in (baselines.persistence(filled, [24]), line):
+        calm, rough = (
+            forecasting.mean_error(forecast, forecasting.only(truth, [24], *part)).item()
+            for part in ((october, november), (november, len(truth)))
+        )
+        assert rough > 1.1 * calm
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_scaler_that_peeks_flatters_on_a_trend(seed):
+    """A kernel that meets something new says 0, which is the scaler's mean: with the future in it, it looks better."""
+    generator = torch.Generator().manual_seed(seed)
+    series = torch.arange(600)[:, None] / 30 + torch.randn(600, 1, generator=generator)
+    truth = forecasting.future(series, [24])
+    learn, judge = forecasting.only(truth, [24], 0, 400), forecasting.only(truth, [24], 400, 600)
+    errors = []
+    for stop in (400, 600):
+        mean, std = forecasting.scale_of(series, stop)
+        X, Y = forecasting.windows((series - mean) / std, 12).numpy(), ((learn - mean) / std)[11:, 0, 0].numpy()
+        known = ~np.isnan(Y)
+        guess = KernelRidge(kernel="rbf", alpha=0.1).fit(X[known], Y[known]).predict(X)
+        forecast = torch.full_like(truth, torch.nan)
+        forecast[11:, 0, 0] = mean + std * torch.tensor(guess)
+        errors.append(forecasting.mean_error(forecast, judge).item())
+    honest, peeking = errors
+    assert peeking < 0.8 * honest
+
+
 def test_interpolation_looks_ahead_and_filling_forward_does_not():
     series = pd.Series([1.0, 2.0, np.nan, np.nan, 5.0])
     other = pd.Series([1.0, 2.0, np.nan, np.nan, 50.0])
@@ -429,6 +494,16 @@ def test_no_skill_on_a_random_walk():
         for part in (forecasting.only(moves, [1], 0, 800), forecasting.only(moves, [1], 800, 1200))
     )
     assert learned > 0.05 > 0 > new
+
+
+def test_mending_looks_at_no_later_hour():
+    rows = invented_weather().query("origin == 'JFK'").iloc[:400].reset_index(drop=True)
+    before = forecasting.mend(rows)
+    rows.loc[300:, ["temp", "dewp", "wind_speed"]] += 100
+    after = forecasting.mend(rows)
+    changed = before.index.get_loc(rows["time_hour"][300])
+    pd.testing.assert_frame_equal(before[:changed], after[:changed])
+    assert not before[changed:].equals(after[changed:])
 
 
 def test_mend_by_hand():

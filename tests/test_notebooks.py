@@ -49,6 +49,21 @@ def has_figure(cell):
     return any("image/png" in output.get("data", {}) for output in cell.outputs)
 
 
+def test_the_test_part_of_the_weather_is_read_where_the_chapter_says():
+    """What comes after October has two names; after the split, the verdict reads one, the room of winter the other."""
+    section, read_in = "", {"oracle": set(), "test": set()}
+    for cell in read(ROOT / "notebooks" / "08_forecasting.ipynb").cells:
+        if cell.cell_type == "markdown":
+            section = ([section, *re.findall(r"^## (.+)$", cell.source, flags=re.MULTILINE)])[-1]
+            continue
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Name) and node.id in read_in and isinstance(node.ctx, ast.Load):
+                read_in[node.id].add(section)
+    split = "What a forecast may know"
+    assert read_in["test"] == {split, "The verdict"}
+    assert read_in["oracle"] == {split, "Going deeper: when winter comes"}
+
+
 def test_chapters_are_numbered():
     numbers = [int(path.name[:2]) for path in CHAPTERS]
     assert numbers == list(range(12))

@@ -300,6 +300,7 @@ GOOD = {
     "forecasting.only": lambda: {"truth": rand(T, 2, 2), "horizons": [1, 2], "start": 0, "stop": 2},
     "baselines.persistence": lambda: {"series": rand(T, 2), "horizons": [1, 2]},
     "baselines.same_hour": lambda: {"series": rand(30, 2), "horizons": [1, 2], "season": 24},
+    "forecasting.scale_of": lambda: {"series": rand(T, 2, D), "stop": 2},
     "forecasting.mean_error": lambda: {"forecast": rand(T, 2, 2), "truth": rand(T, 2, 2)},
     "forecasting.skill": lambda: {"error": rand(2), "reference": rand(2)},
     "forecasting.windows": lambda: {"inputs": rand(T, D), "num_lags": 2},

@@ -1,6 +1,8 @@
 """A series of the reader's own: read a table of numbers in time, and say what is wrong with it."""
 
+import math
 import os
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,14 +49,15 @@ def load_series(
         raise ValueError(
             f"path={str(path)!r} must be a file, and columns={columns} the names of one or more of its columns"
         )
-    table = pd.read_csv(path, **({"dtype": str} | options))
+    table = _table(path, options)
     missing = [name for name in [time, *columns] if name not in table.columns]
     if missing:
         hint = ' If all stands in one column, give sep=";".' if len(table.columns) == 1 else ""
         raise ValueError(f"{path} has no column {missing[0]!r}: it has {', '.join(map(repr, table.columns))}.{hint}")
     if table.empty:
         raise ValueError(f"{path} has no rows below its header")
-    numbers = {name: _numbers(table[name], options.get("decimal", ".")) for name in columns}
+    marks = {options.get("thousands") or "": "", options.get("decimal", "."): "."}
+    numbers = {name: _numbers(table[name], marks) for name in columns}
     times = _times(table[time], zone)
     twice = table[time][times.duplicated()]
     if len(twice):
@@ -68,7 +71,7 @@ def load_series(
     if len(off):
         raise ValueError(
             f"the time {off[0]} is not a whole number of steps every={every!r} after {series.index[0]} ({len(off)} "
-            "such rows): give another every, or round the times first"
+            "such rows): give another every, round the times first, or, if they are days, leave zone out"
         )
     gaps = even.difference(series.index)
     told = f", {len(gaps):,} of them missing (first {gaps[0]}) and NaN" if len(gaps) else ", none missing"
@@ -76,24 +79,53 @@ def load_series(
     return series.reindex(even)
 
 
-def _numbers(column: "pd.Series", decimal: str) -> "pd.Series":
-    """Return a column as numbers. Raises ValueError, naming the first value that is none."""
+def _table(path: "str | Path", options: dict) -> "pd.DataFrame":
+    """Return the rows of a file, as text. Raises ValueError if they are no table."""
     import pandas as pd
 
-    if decimal != "." and not pd.api.types.is_numeric_dtype(column):
-        column = column.str.replace(decimal, ".", regex=False)
-    numbers = pd.to_numeric(column, errors="coerce")
-    bad = column[numbers.isna() & column.notna()]
-    if len(bad):
-        value = bad.iloc[0]
-        comma = str(value).count(",") == 1 and str(value).replace(",", "").lstrip("+-").isdigit()
-        remedy = (
-            'it has a decimal comma: give decimal=","'
-            if comma
-            else f'if it stands for "not recorded", give na_values=[{value!r}]'
+    try:
+        table = pd.read_csv(path, **({"dtype": str} | options))
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeError) as error:
+        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise ValueError(
+            f'{path} can\'t be read as a table ({reason}): give its sep, such as sep=";", or its encoding, such as '
+            'encoding="latin-1"'
+        ) from error
+    if not isinstance(table.index, pd.RangeIndex):
+        first = [*table.index[:1].to_flat_index(), *table.iloc[0]]
+        raise ValueError(
+            f"{path} has more values in a row than names in its header, {first} in the first: are there commas within "
+            'numbers? Then it needs another mark between columns, such as sep=";"'
         )
-        raise ValueError(f"{column.name!r} holds {value!r} in row {bad.index[0] + 1} ({len(bad)} such rows): {remedy}")
-    return numbers.astype("float64").reset_index(drop=True)
+    return table
+
+
+def _remedy(value: str) -> str:
+    """Return what may help with a text that is no number."""
+    marks = re.sub(r"[^.,]", "", value) if re.fullmatch(r"[+-]?\d[\d.,]*(e[+-]?\d+)?", value, re.IGNORECASE) else ""
+    if marks == ",":
+        return 'it has a decimal comma: give decimal=","'
+    if marks:
+        given = 'thousands=","' if marks[0] == "," else 'thousands=".", decimal=","'
+        return f"it has marks between its thousands: give {given}"
+    return f'if it stands for "not recorded", give na_values=[{value!r}]'
+
+
+def _numbers(column: "pd.Series", marks: dict[str, str]) -> "pd.Series":
+    """Return a column as numbers, its marks replaced. Raises ValueError, naming the first value that is none."""
+    import pandas as pd
+
+    text = column.astype("str")
+    for mark, plain in marks.items():
+        text = text.str.replace(mark, plain, regex=False) if mark else text
+    numbers = pd.to_numeric(text.where(column.notna()), errors="coerce").astype("float64")
+    bad = column[column.notna() & ~numbers.abs().lt(math.inf)]
+    if len(bad):
+        value = str(bad.iloc[0])
+        raise ValueError(
+            f"{column.name!r} holds {value!r} in row {bad.index[0] + 1} ({len(bad)} such rows): {_remedy(value)}"
+        )
+    return numbers.reset_index(drop=True)
 
 
 def _times(column: "pd.Series", zone: str | None) -> "pd.DatetimeIndex":
@@ -105,7 +137,7 @@ def _times(column: "pd.Series", zone: str | None) -> "pd.DatetimeIndex":
     if named.any() and not named.all():
         first, other = text[named].iloc[0], text[~named].iloc[0]
         raise ValueError(f"{first!r} names its time zone and {other!r} does not: write all times in one way")
-    offsets = text.str.extract(r"([+-]\d\d:?\d\d)$")[0]
+    offsets = text.str.extract(r"(Z|UTC|GMT|[+-]\d\d:?\d\d)$")[0]
     if named.any() and zone is not None:
         raise ValueError(f"zone={zone!r} is for times that name no zone, but {text.iloc[0]!r} does: leave it out")
     if offsets.nunique() > 1:
@@ -124,4 +156,8 @@ def _times(column: "pd.Series", zone: str | None) -> "pd.DatetimeIndex":
     try:
         return index.tz_localize(zone or "UTC", ambiguous="infer").tz_convert("UTC")
     except ValueError as error:
-        raise ValueError(f"{error}: the times don't fit the clock of zone={zone!r}") from error
+        reason = str(error).split(". ")[0]
+        raise ValueError(
+            f"the times don't fit the clock of zone={zone!r} ({reason}): write each with its offset, as "
+            "2024-12-31T23:00+01:00, or give the zone in which they were written"
+        ) from error

@@ -101,7 +101,8 @@ class ForecastFan(Explorer):
         if data["fan"] is not None:
             low, high = (np.concatenate([past[-1:], edge]) for edge in data["fan"].T)
             left.fill_between([0, *horizons], low, high, color=plots.SKY, alpha=0.35, label="80 % interval")
-        left.plot([0, *horizons], [past[-1], *data["middle"]], "o--", color=plots.BLUE, label="forecast")
+        path = [past[-1], *data["middle"]]  # it begins at what is known, and is a forecast at the dots alone
+        left.plot([0, *horizons], path, "o--", color=plots.BLUE, label="forecast", markevery=slice(1, None))
         left.axvline(0, color=plots.GREY, linewidth=0.9, linestyle=":")
         values = self.series[~self.series.isnan()]
         left.set_ylim(
@@ -168,21 +169,24 @@ class LeakMeter(Explorer):
         walk = np.random.default_rng(0).normal(size=3000).cumsum()
         return {"series": 0.2 * walk}
 
+    def divisions(self, num_windows, step):
+        """Return which windows, that begin so many hours apart, are learned from and judged: at random, and by time."""
+        num_test = num_windows // 5
+        order = np.random.default_rng(0).permutation(num_windows)
+        gap = -(-(self.length + self.horizon) // step)  # windows that reach into the last part are left out
+        return {
+            "random": (order[num_test:], order[:num_test]),
+            "by time": (np.arange(num_windows - num_test - gap), np.arange(num_windows - num_test, num_windows)),
+        }
+
     @functools.lru_cache(maxsize=64)  # noqa: B019 - the explorer lives as long as the page
     def _errors(self, step, model):
         """Return the error on windows drawn at random and on the last windows, and persistence's on each."""
         cut = np.lib.stride_tricks.sliding_window_view(self.series, self.length + self.horizon)[::step]
         X, Y = cut[:, : self.length], cut[:, -1] - cut[:, self.length - 1]
         X = X - X[:, -1:]  # only the shape counts, as for the change
-        num_test = len(X) // 5
-        order = np.random.default_rng(0).permutation(len(X))
-        gap = -(-(self.length + self.horizon) // step)  # windows that reach into the last part are left out
-        divisions = {
-            "random": (order[num_test:], order[:num_test]),
-            "by time": (np.arange(len(X) - num_test - gap), np.arange(len(X) - num_test, len(X))),
-        }
         found = {}
-        for name, (learn, judge) in divisions.items():
+        for name, (learn, judge) in self.divisions(len(X), step).items():
             maker = KNeighborsRegressor(1) if model == "nearest window" else Ridge(10.0)
             guess = maker.fit(X[learn], Y[learn]).predict(X[judge])
             found[name] = (np.abs(guess - Y[judge]).mean(), np.abs(Y[judge]).mean())
@@ -210,7 +214,7 @@ class LeakMeter(Explorer):
         axes.set(
             xlim=(0, 1.8), ylim=(-0.5, 1.75), xlabel=f"error {self.horizon} hours ahead, as a share of persistence's"
         )
-        axes.set_title(f"{data['model']}: neighbouring windows share {data['overlap']:.0%} of their hours")
+        axes.set_title(f"{data['model']}: neighbouring windows share {100 * data['overlap']:.0f} % of their hours")
         return fig
 
     def describe(self, data):
