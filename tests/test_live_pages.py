@@ -337,6 +337,7 @@ TYPED = {
     "UnrollStepper": ("He is a Morlock!", "banana"),
     "GateConsole": ("The machine began to hum", "zzz zzz"),
     "AttentionInspector": ("weena", "chrononaut"),
+    "BeamTree": ("weena", "chrononaut"),
 }
 
 

@@ -13,7 +13,7 @@ from test_live import album, live, svg_of
 from test_network import NODE, STATIC, needs_node
 
 from rnnlib import attention, explore, pretrained, scratch, text
-from rnnlib.explore.attention import look, phoneme_network
+from rnnlib.explore.attention import look
 from rnnlib.explore.scratch import PARAMS
 
 PROGRAM = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in live.SCRIPTS[:-1])
@@ -52,12 +52,12 @@ def said(explorer, values):
         return str(error)
 
 
-def told_by_both(explorer, texts, *others, network=None):
+def told_by_both(explorer, texts, *others):
     """Return what Python and what the page say of each text with each value of the other controls, and the pictures."""
     given = explorer.assets()
     settings = list(itertools.product(texts, *others))
     shown = [[str(value) for value in values] for values in settings]
-    found = javascript(TELL, reads=given["reads"], network=network or given["network"], settings=shown)
+    found = javascript(TELL, settings=shown, **given)
     sentences, pictures = ([each[part] for each in found] for part in ("sentence", "picture"))
     return [said(explorer, values) for values in settings], sentences, pictures
 
@@ -113,12 +113,12 @@ def test_unroll_stepper(stepper):
 
 
 @needs_node
-def test_attention_inspector(inspector):
-    """With three bytes a weight, which keep what float32 does; the page has two."""
-    network = phoneme_network(inspector.model, width=3)
-    python, page, pictures = told_by_both(inspector, (*WORDS, *ODD_WORDS), (1, 2, 5, 20), network=network)
+@pytest.mark.parametrize("name, numbers", [("AttentionInspector", (1, 2, 5, 20)), ("BeamTree", range(1, 6))])
+def test_explorers_of_phonemes(name, numbers):
+    explorer = CHAPTERS_OWN[name]()
+    python, page, pictures = told_by_both(explorer, (*WORDS, *ODD_WORDS), numbers)
     assert page == python
-    check_pictures(inspector, pictures)
+    check_pictures(explorer, pictures)
 
 
 @needs_node
@@ -137,8 +137,8 @@ def test_gate_console_has_pytorchs_probabilities(console):
 
 @needs_node
 @pytest.mark.parametrize("word", WORDS)
-def test_attention_as_shipped_is_the_model(inspector, word):
-    """Of two bytes a weight: probabilities and weights within 2e-3, and the same phonemes."""
+def test_attention_inspector_has_pytorchs_probabilities(inspector, word):
+    """And its weights, and its phonemes."""
     letters = word.strip().lower()
     program = """
     const steps = reader.write(given.letters), all = (what) => steps.map(what);
@@ -148,7 +148,7 @@ def test_attention_as_shipped_is_the_model(inspector, word):
     ids, weights, logits = look(inspector.model, torch.tensor([attention.LETTERS[list(letters)]]))
     assert found["ids"] == ids
     for got, wanted in ((found["weights"], torch.tensor(weights)), (found["p"], logits.softmax(-1))):
-        torch.testing.assert_close(torch.tensor(got, dtype=wanted.dtype), wanted, atol=2e-3, rtol=0)
+        torch.testing.assert_close(torch.tensor(got, dtype=wanted.dtype), wanted, atol=1e-5, rtol=0)
 
 
 def unpacked(array):
@@ -174,6 +174,7 @@ CHAPTERS_OWN = {
     "UnrollStepper": chapter_stepper,
     "GateConsole": chapter_console,
     "AttentionInspector": explore.AttentionInspector,
+    "BeamTree": explore.BeamTree,
 }
 READING = [path for path in sorted(live.FOLDER.glob("*/[A-Z]*.js")) if "reads" in album(path)]
 

@@ -1,6 +1,7 @@
 // Figures as SVG text, in the book's colours: what a page draws when it computes by itself.
 "use strict";
-const INK = "#222222", GREY = "#767676", BLUE = "#0072B2", ORANGE = "#D55E00", GREEN = "#009E73", PINK = "#CC79A7", SKY = "#56B4E9";
+const INK = "#222222", GREY = "#767676", BLUE = "#0072B2", ORANGE = "#D55E00", GREEN = "#009E73";
+const PINK = "#CC79A7", SKY = "#56B4E9", YELLOW = "#E69F00";
 const PAGE = 720;  // pixels, the width of a figure
 
 const escaped = (text) => String(text).replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);

@@ -168,7 +168,8 @@ class GateConsole {
   describe(free, held, unit, clamp, start) {
     const c = held.c.slice(start - 1), moves = c.slice(1).map((now, t) => Math.abs(now - c[t]));
     const [cost, freeCost] = [held, free].map(({ bits }) => mean(bits.slice(start)).toFixed(2));  // bits[t] is character t + 1's
-    const sentence = `unit ${unit}: from the middle on its memory cell moves by at most ${Math.max(...moves).toFixed(3)} in one step, ` +
+    const most = Math.max(...moves).toFixed(3);
+    const sentence = `unit ${unit}: from the middle on its memory cell moves by at most ${most} in one step, ` +
       `from ${c[0].toFixed(2)} to ${c.at(-1).toFixed(2)}`;
     if (clamp === "none") return `${sentence}; a character of the second half costs ${freeCost} bits.`;
     return `${sentence}; a character of the second half costs ${cost} bits instead of ${freeCost}.`;
@@ -188,7 +189,9 @@ class GateConsole {
     memory.line(free.c, GREY, { width: 1.2 });
     memory.line(held.c, INK);
     memory.line(held.h, PINK, { dash: "8 4" });
-    memory.legend([["c, not clamped", GREY, { width: 1.2 }], ["c, memory cell", INK, {}], ["h, hidden state", PINK, { dash: "8 4" }]]);
+    memory.legend([
+      ["c, not clamped", GREY, { width: 1.2 }], ["c, memory cell", INK, {}], ["h, hidden state", PINK, { dash: "8 4" }],
+    ]);
     memory.frame(roundTicks(low - room, high + room), "memory");
     const most = 1.05 * Math.max(...free.bits, ...held.bits), cost = new Axes({ ...place, top: 458, bottom: 574, y: [0, most] });
     for (const [{ bits }, shift, colour] of [[free, -0.2, SKY], [held, 0.2, ORANGE]]) {
@@ -229,7 +232,8 @@ class Gru {
   }
 }
 
-class AttentionInspector {
+// From letters to phonemes, with attention by dot products.
+class Pronouncer {
   constructor({ letters, phonemes, ahead, back, decoder, ...linear }) {
     Object.assign(this, { letters, phonemes, ahead: new Gru(ahead), back: new Gru(back), decoder: new Gru(decoder) });
     this.linear = Object.fromEntries(Object.entries(linear).map(([name, arrays]) => [name, decodeAll(arrays)]));
@@ -241,7 +245,8 @@ class AttentionInspector {
   }
 
   // Keys of all letters, and the state from which the decoder starts.
-  encode(ids) {
+  encode(letters) {
+    const ids = letters.map((letter) => this.letters.indexOf(letter));
     const ahead = this.ahead.follow(ids), back = this.back.follow([...ids].reverse()).reverse();
     const keys = ahead.map((h, s) => this.apply("keys", h, back[s]));
     return { keys, state: this.apply("state", ahead.at(-1), back[0]).map(Math.tanh) };
@@ -254,33 +259,43 @@ class AttentionInspector {
     const context = state.map((_, j) => keys.reduce((sum, key, s) => sum + weights[s] * key[j], 0));
     return { state, weights, p: softmax(this.apply("readout", this.apply("join", context, state).map(Math.tanh))) };
   }
+}
+
+const lettersOf = (typed) => {
+  const letters = Array.from(typed.trim().toLowerCase());
+  if (!letters.length || letters.length > 16 || !letters.every((letter) => /^[a-z]$/.test(letter))) {
+    throw new RangeError(`${quoted(typed)} can't be read: type one word of 1 to 16 letters from a to z`);
+  }
+  return letters;
+};
+
+const END = "<eos>", marked = (phoneme) => phoneme.replace(END, "⏎");
+
+class AttentionInspector {
+  constructor(network) { this.network = new Pronouncer(network); }
 
   // What is written for a word, step by step, its end included.
   write(letters) {
     const steps = [];
-    let { keys, state } = this.encode(letters.map((letter) => this.letters.indexOf(letter))), id = BOS;
+    let { keys, state } = this.network.encode(letters), id = BOS;
     while (id !== EOS && steps.length < MAX_STEPS) {
-      const seen = this.look(id, state, keys);
+      const seen = this.network.look(id, state, keys);
       ({ state } = seen);
       id = argmax(seen.p);
-      steps.push({ ...seen, phoneme: this.phonemes[id] });
+      steps.push({ ...seen, phoneme: this.network.phonemes[id] });
     }
     return steps;
   }
 
   read(typed, wanted) {
-    const letters = Array.from(typed.trim().toLowerCase());
-    if (!letters.length || letters.length > 16 || !letters.every((letter) => /^[a-z]$/.test(letter))) {
-      throw new RangeError(`${quoted(typed)} can't be read: type one word of 1 to 16 letters from a to z`);
-    }
-    const steps = this.write(letters), step = Math.min(Number(wanted), steps.length);
+    const letters = lettersOf(typed), steps = this.write(letters), step = Math.min(Number(wanted), steps.length);
     return { sentence: this.describe(letters, steps, step), picture: this.draw(letters, steps, step) };
   }
 
   describe(letters, steps, step) {
     const { weights, phoneme } = steps[step - 1], place = argmax(weights);
-    const spoken = steps.map((each) => each.phoneme).filter((each) => each !== "<eos>").join(" ");
-    return `“${letters.join("")}” is read as ${spoken}. At step ${step} it says ${phoneme.replace("<eos>", "the end (⏎)")} and ` +
+    const spoken = steps.map((each) => each.phoneme).filter((each) => each !== END).join(" ");
+    return `“${letters.join("")}” is read as ${spoken}. At step ${step} it says ${phoneme.replace(END, "the end (⏎)")} and ` +
       `looks most at letter ${place + 1}, “${letters[place]}”, with weight ${weights[place].toFixed(2)}.`;
   }
 
@@ -289,7 +304,7 @@ class AttentionInspector {
     const map = new Axes({ left: 72, right: 698, top: 30, bottom: 308, x, y: [T - 0.5, -0.5] });
     map.table(steps.map((each) => each.weights), whiteToBlue);
     map.title("each row: where the decoder looks before it says this phoneme");
-    steps.forEach(({ phoneme }, t) => map.text(phoneme.replace("<eos>", "⏎"), 66, map.Y(t) + 5, { anchor: "end", family: "monospace" }));
+    steps.forEach(({ phoneme }, t) => map.text(marked(phoneme), 66, map.Y(t) + 5, { anchor: "end", family: "monospace" }));
     map.letters(letters, { size: 14 });
     const [top, bottom] = [step - 1.5, step - 0.5].map((y) => map.Y(y));
     map.path([[72, top], [698, top], [698, bottom], [72, bottom], [72, top]], ORANGE);
@@ -297,11 +312,64 @@ class AttentionInspector {
     bars.bars(weights.map((_, s) => s), weights, 0.8, ORANGE);
     bars.frame([0, 0.5, 1], "weight");
     bars.letters(letters, { size: 14 });
-    const likeliest = p.map((share, id) => [share, this.phonemes[id]]).sort((a, b) => b[0] - a[0]).slice(0, 3);
-    const named = likeliest.map(([share, name]) => `${name.replace("<eos>", "⏎")} ${share.toFixed(2)}`).join(", ");
+    const likeliest = p.map((share, id) => [share, this.network.phonemes[id]]).sort((a, b) => b[0] - a[0]).slice(0, 3);
+    const named = likeliest.map(([share, name]) => `${marked(name)} ${share.toFixed(2)}`).join(", ");
     bars.title(`step ${step}; likeliest: ${named}`);
     return figure(520, [map, bars]);
   }
 }
 
-const readers = { AttentionInspector, GateConsole, UnrollStepper };
+class BeamTree {
+  constructor(network) { this.network = new Pronouncer(network); }
+
+  // The steps of the search, each a list of nodes, the best first, with two that fell out; and the texts that were found.
+  search(letters, width) {
+    const { keys, state } = this.network.encode(letters), steps = [], ended = [];
+    let alive = [{ id: BOS, state, score: 0, place: 0, said: [] }];
+    while (alive.length && steps.length < MAX_STEPS) {
+      const room = width - ended.length;
+      const ways = alive.flatMap((node) => {
+        const seen = this.network.look(node.id, node.state, keys);
+        const phonemes = this.network.phonemes, shared = { state: seen.state, parent: node.place, before: node };
+        return seen.p.map((p, id) => ({ ...shared, id, phoneme: phonemes[id], score: node.score + Math.log(p) }));
+      });
+      const nodes = ways.sort((a, b) => b.score - a.score).slice(0, room + 2).map(({ before, ...node }, place) => {
+        const fate = place >= room ? "cut" : node.id === EOS ? "ended" : "kept";
+        return { ...node, place, fate, said: node.id === EOS ? before.said : [...before.said, node.phoneme] };
+      });
+      steps.push(nodes);
+      ended.push(...nodes.filter(({ fate }) => fate === "ended"));
+      alive = nodes.filter(({ fate }) => fate === "kept");
+    }
+    return { steps, found: [...ended, ...alive].sort((a, b) => b.score - a.score) };
+  }
+
+  read(typed, wanted) {
+    const letters = lettersOf(typed), width = Number(wanted), { steps, found } = this.search(letters, width);
+    const texts = found.slice(0, 3).map(({ said, score }) => `${said.join(" ")} (${score.toFixed(2)})`).join("; ");
+    const sentence = `“${letters.join("")}” with a beam of ${width}: ${texts}.`;
+    return { sentence, picture: this.draw(letters.join(""), steps) };
+  }
+
+  draw(word, steps) {
+    const rows = Math.max(4, ...steps.map((nodes) => nodes.length)), columns = Math.max(4, steps.length);
+    const tree = new Axes({ left: 14, right: 709, top: 30, bottom: 414, x: [-0.5, columns + 0.4], y: [0.4 - rows, 0.6] });
+    const colours = { kept: SKY, ended: YELLOW, cut: "#EEEEEE" }, size = steps.length <= 9 ? 13 : 10;
+    steps.forEach((nodes, t) => nodes.forEach(({ parent, fate }, place) => {
+      const ends = [[tree.X(t), tree.Y(-parent)], [tree.X(t + 1), tree.Y(-place)]];
+      tree.path(ends, GREY, { width: 1, dash: fate === "cut" ? "2 3" : "" });
+    }));
+    tree.box(tree.X(0) - 5 * word.length, tree.Y(0) - 12, 10 * word.length, 24, "#fff");
+    tree.text(word, tree.X(0), tree.Y(0) + 5);
+    steps.forEach((nodes, t) => nodes.forEach(({ phoneme, score, fate }, place) => {
+      const x = tree.X(t + 1), y = tree.Y(-place);
+      tree.box(x - 1.6 * size, y - 1.4 * size, 3.2 * size, 2.8 * size, colours[fate]);
+      tree.text(marked(phoneme), x, y - 0.2 * size, { size });
+      tree.text(score.toFixed(1), x, y + size, { size });
+    }));
+    tree.title("blue: kept, yellow: ended (⏎), grey: cut; the numbers are log p so far");
+    return figure(440, [tree]);
+  }
+}
+
+const readers = { AttentionInspector, BeamTree, GateConsole, UnrollStepper };

@@ -42,8 +42,8 @@ def _gru(embedding, layer):
     return {"W_x": embedding.weight.double() @ W_x, "W_h": W_h, "b": b, "b_hn": b_hn}
 
 
-def phoneme_network(model, width=2):
-    """Return an EncoderDecoder with dot scores for pages, so many bytes a weight: it is large."""
+def phoneme_network(model):
+    """Return an EncoderDecoder with dot scores for pages."""
     encoder, decoder = model.encoder, model.decoder
     parts = {
         "ahead": _gru(encoder.embedding, encoder.rnn.ahead),
@@ -52,7 +52,7 @@ def phoneme_network(model, width=2):
     }
     linear = {"keys": encoder.to_keys, "state": encoder.to_state, "join": decoder.join, "readout": decoder.readout}
     parts |= {name: {"W": layer.weight.T, "b": layer.bias} for name, layer in linear.items()}
-    packed = {part: {name: frames.compact(W, width) for name, W in arrays.items()} for part, arrays in parts.items()}
+    packed = {part: {name: frames.compact(W) for name, W in arrays.items()} for part, arrays in parts.items()}
     return {"letters": LETTERS.tokens, "phonemes": PHONEMES.tokens} | packed
 
 
@@ -221,6 +221,10 @@ class BeamTree(Explorer):
             word=widgets.Text(word, description="word", continuous_update=False),
             width=widgets.IntSlider(3, min=1, max=5, description="width of the beam"),
         )
+
+    def assets(self):
+        """The network itself, so that a reader of the page may type."""
+        return {"reads": "BeamTree", "network": phoneme_network(self.model)}
 
     @torch.no_grad()
     def measure(self, word, width):

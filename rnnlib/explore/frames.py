@@ -110,15 +110,15 @@ def shared_lines(pictures):
     return list(numbers), ranges
 
 
-def compact(weights, width=3):
-    """Return an array as whole numbers of so many bytes in base64, and what one of them stands for.
+WIDTH = 3  # bytes of a stored weight: they keep what float32 does, so that sentences stay the same
 
-    Three bytes keep what float32 does, so that sentences stay the same.
-    """
+
+def compact(weights):
+    """Return an array as whole numbers of so many bytes in base64, and what one of them stands for."""
     weights = weights.detach().cpu().double().numpy()
-    unit = float(abs(weights).max() or 1.0) / (2 ** (8 * width - 1) - 1)
-    low_bytes = (weights / unit).round().astype("<i4").reshape(-1, 1).view(np.uint8)[:, :width]
-    return {"unit": unit, "width": width, "packed": base64.b64encode(low_bytes.tobytes()).decode()}
+    unit = float(abs(weights).max() or 1.0) / (2 ** (8 * WIDTH - 1) - 1)
+    low_bytes = (weights / unit).round().astype("<i4").reshape(-1, 1).view(np.uint8)[:, :WIDTH]
+    return {"unit": unit, "width": WIDTH, "packed": base64.b64encode(low_bytes.tobytes()).decode()}
 
 
 def album(explorer):
