@@ -355,7 +355,7 @@ def test_explorers_read_what_is_typed(folder, open_page, path):
         seconds.append(explorer.evaluate("root => root.moved"))
         assert check_read(explorer, content, python) == "Seen"
         for control in explorer.locator("input[type=range], input:checked").all():
-            for key in ("ArrowRight", "ArrowRight", "ArrowLeft"):
+            for key in ("ArrowRight", "ArrowLeft"):
                 explorer.evaluate(WATCH)
                 control.press(key)
                 seconds.append(explorer.evaluate("root => root.moved"))
