@@ -116,12 +116,15 @@ def folder():
     return folder
 
 
-# The explorer of a title, at rest.
+# The explorer of a title, at rest; its room is opened, and formulas still push it down while the page loads.
 FIND = """async title => {
   const heading = [...document.querySelectorAll('p > strong')].find(e => e.textContent === title);
   const root = () => document.querySelector(`.live[aria-label=${JSON.stringify(title)}]`);
-  if (!root()) heading.scrollIntoView();
-  for (let i = 0; i < 400 && root()?.dataset.state !== 'ready'; i++) await new Promise(done => setTimeout(done, 50));
+  if (heading.closest('details')) heading.closest('details').open = true;
+  for (let i = 0; i < 400 && root()?.dataset.state !== 'ready'; i++) {
+    if (!root()) heading.scrollIntoView();
+    await new Promise(done => setTimeout(done, 50));
+  }
   return root();
 }"""
 
