@@ -97,7 +97,7 @@ test-gpu: $(READY) ## run every chapter on a CUDA device with full trainings; fa
 	RNNLIB_QUICK=0 $(settings) $(PY) -m pytest --verbosity=0 $(nbval) --nbval-cell-timeout=1200 $(PYTEST_FLAGS) notebooks
 
 test-browser: $(READY) $(BROWSER_READY) $(BOOK_READY) ## drive a real JupyterLab in a real browser (Chromium must be installed)
-	RNNLIB_QUICK=1 OMP_NUM_THREADS=1 $(PY) -m pytest --verbosity=0 -m browser -s -rs $(PYTEST_FLAGS) tests/test_browser.py tests/test_live_pages.py tests/test_slides.py
+	RNNLIB_QUICK=1 OMP_NUM_THREADS=1 $(PY) -m pytest --verbosity=0 -m browser -s -rs $(PYTEST_FLAGS) tests/test_browser.py tests/test_live_pages.py tests/test_firefox.py tests/test_slides.py
 
 bench: $(READY) ## measure this book's code and d2l's side by side
 	$(PY) -m benchmarks $(BENCH_FLAGS)

@@ -436,6 +436,81 @@ BEYOND = """cell => {
 }"""
 
 
+FOUR_SLIDERS = """
+import ipywidgets as widgets
+from rnnlib import explore, plots
+class Sliders(explore.Explorer):
+    title, question = "Sliders", "which keys move them?"
+    def measure(self, **values): return values
+    def draw(self, data): return plots.new_figure()[0]
+    def describe(self, data): return f"They are at {data}."
+Sliders(
+    whole=widgets.IntSlider(3, min=0, max=9), real=widgets.FloatSlider(0.5, min=0, max=1, step=0.1),
+    power=widgets.FloatLogSlider(1.0, min=-2, max=2), listed=widgets.SelectionSlider(options=[1, 5, 7], value=5)
+).show()
+"""
+
+
+def test_arrow_keys_move_every_kind_of_slider(lab, page):
+    """They stay with the slider that has the focus: JupyterLab doesn't go to another cell, even at a slider's end."""
+    write_notebook(lab, "sliders.ipynb", "1", FOUR_SLIDERS, "2")
+    open_notebook(lab, page, "sliders.ipynb")
+    run_all(lab, page, "sliders.ipynb")
+    sliders = page.locator("[role=slider]").all()
+    assert len(sliders) == 4
+    for slider in sliders:
+        slider.focus()
+        start = float(slider.get_attribute("aria-valuenow"))
+        for keys in (("ArrowRight", "ArrowLeft"), ("ArrowUp", "ArrowDown")):
+            page.keyboard.press(keys[0])
+            assert float(slider.get_attribute("aria-valuenow")) > start
+            page.keyboard.press(keys[1])
+            assert float(slider.get_attribute("aria-valuenow")) == start
+        page.keyboard.press("End")
+        for key in ("ArrowRight", "ArrowUp"):
+            page.keyboard.press(key)
+            assert slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
+            expect(slider).to_be_focused()
+            expect(page.locator(".jp-CodeCell").nth(1)).to_have_class(re.compile("jp-mod-active"))
+    check_quiet(lab, page)
+
+
+def marked(page, notebook):
+    """Tell whether JupyterLab shows a notebook as changed, a while after it was opened."""
+    time.sleep(2)
+    return bool(page.locator(f".lm-TabBar-tab.jp-mod-dirty:has-text('{notebook}')").count())
+
+
+def chapters():
+    return sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("chapter", chapters()[::5])
+def test_an_untouched_chapter_is_not_marked_as_changed(lab, page, chapter):
+    """JupyterLab notes in every notebook which Python is at hand; where that is noted, nothing of ours changes it."""
+    shutil.copy(ROOT / "notebooks" / chapter, lab.folder)
+    stored = nbformat.read(lab.folder / chapter, as_version=4)
+    open_notebook(lab, page, chapter)
+    noted = save(lab, page, chapter)
+    stored.metadata.language_info = noted.metadata.language_info
+    assert noted == stored
+    open_notebook(lab, page, chapter)
+    assert not marked(page, chapter)
+
+
+def test_a_saved_explorer_is_not_marked_as_changed_when_it_is_opened_again(lab, page):
+    """With its kernel still running, which hands its widgets to the page."""
+    write_notebook(lab, "again.ipynb", EXPLORERS.format(name="GateConsole"))
+    open_notebook(lab, page, "again.ipynb")
+    run_all(lab, page, "again.ipynb")
+    picture(explorer_cells(page).first).wait_for()
+    assert marked(page, "again.ipynb"), "it was run"
+    save(lab, page, "again.ipynb")
+    open_notebook(lab, page, "again.ipynb")
+    picture(page.locator(".jp-CodeCell").first).wait_for()
+    assert not marked(page, "again.ipynb")
+
+
 TRAIN = """
 import rnnlib
 device = rnnlib.setup(0)
@@ -474,10 +549,6 @@ def test_stop_leaves_a_usable_model(lab, page, how):
     saved = save(lab, page, "stop.ipynb")
     assert any("image/png" in output.get("data", {}) for output in saved.cells[0].outputs)
     assert "widgets" not in saved.metadata
-
-
-def chapters():
-    return sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
 def check_folded(page, number):

@@ -1,5 +1,6 @@
 """Pages move without a kernel: the frames of every explorer of every chapter, drawn beforehand and kept in docs."""
 
+import base64
 import itertools
 import math
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import ipywidgets as widgets
 import nbformat
 import pytest
+import torch
 from test_explore import CHAPTERS, NAMES, made, stored_findings, wording
 
 from rnnlib import explore, plots
@@ -19,7 +21,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import live  # noqa: E402 - its folder is found from here on
 
-FILES = sorted(live.FOLDER.glob("*/*.js"))
+FILES = sorted(live.FOLDER.glob("*/[A-Z]*.js"))
+NETWORKS = sorted(live.FOLDER.glob("*/network-*.js"))
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 
@@ -97,8 +100,14 @@ def test_presets_are_possible_settings(path):
             assert number is None or control["values"][number]
 
 
+def test_every_network_belongs_to_an_explorer_and_is_there():
+    named = {path.with_name(album(path)["network"]) for path in FILES if "network" in album(path)}
+    assert named == set(NETWORKS)
+    assert all(album(path) for path in NETWORKS)
+
+
 def test_frames_are_small():
-    assert sum(path.stat().st_size for path in FILES) <= 5_000_000
+    assert sum(path.stat().st_size for path in [*FILES, *NETWORKS]) <= 5_000_000
     for folder in {path.parent for path in FILES}:  # three quarters of base64 are left when it is sent compressed
         assert 0.75 * sum(path.stat().st_size for path in folder.glob("*.js")) <= 600_000, folder.name
 
@@ -163,7 +172,7 @@ def test_album_by_hand():
 
 
 def test_two_builds_give_the_same_bytes():
-    first, second = (frames.pack(frames.album(Doubler())) for _ in range(2))
+    first, second = (frames.pack(Doubler.title, frames.album(Doubler())) for _ in range(2))
     assert first == second
     content, name = frames.unpack(first[0])
     assert name == first[1] and content == frames.album(Doubler())
@@ -178,6 +187,36 @@ def test_show_writes_frames_where_it_is_told_to(tmp_path, monkeypatch):
     Doubler().show()
     (path,) = (tmp_path / "90").iterdir()
     assert album(path)["title"] == live.title(path) == "Doubler"
+
+
+def test_an_array_is_kept_as_float32_keeps_it():
+    array = torch.tensor([[-1.0, 0.3], [1.0, 0.0]]).div(3)
+    stored = frames.compact(array)
+    packed, width = base64.b64decode(stored["packed"]), stored["width"]
+    counts = [int.from_bytes(packed[i : i + width], "little", signed=True) for i in range(0, 4 * width, width)]
+    assert len(packed) == 4 * width and counts[0] == -counts[2] == -(2**23) + 1
+    assert [stored["unit"] * count for count in counts] == pytest.approx(array.flatten().tolist(), abs=2**-25)
+
+
+class Networked(Doubler):
+    """One that computes on the page, beside a second one with the same network."""
+
+    def assets(self):
+        return {"reads": "Networked", "network": {"tokens": ["a"], "W": frames.compact(torch.ones(3))}}
+
+
+class Second(Networked):
+    pass
+
+
+def test_a_network_has_a_file_of_its_own_that_two_explorers_share(tmp_path):
+    for _ in range(2):
+        for explorer in (Networked(), Second()):
+            frames.write(explorer, tmp_path)
+    network, first, second = sorted(tmp_path.iterdir(), key=lambda path: path.name.casefold())
+    assert album(first)["network"] == album(second)["network"] == network.name
+    assert album(network) == Networked().assets()["network"] and album(first)["reads"] == "Networked"
+    assert not {"W", "tokens"} & set(album(first))
 
 
 def test_a_picture_keeps_its_place_to_a_tenth_of_a_point():

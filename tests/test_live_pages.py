@@ -3,13 +3,19 @@
 Run with `make test-browser`. Screenshots go to build/screenshots.
 """
 
+import functools
+import io
 import re
 import statistics
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import matplotlib.image as mpimg
 import nbformat
+import numpy as np
 import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test-browser does it")
@@ -17,6 +23,7 @@ pytest.importorskip("sphinx_revealjs", reason="MathJax comes with the extra book
 
 from test_browser import SHOTS, browser  # noqa: F401 - a fixture
 from test_live import album, live, place
+from test_readers import CHAPTERS_OWN, READING, said
 
 pytestmark = pytest.mark.browser
 
@@ -78,7 +85,8 @@ def settle(explorer):
 
 # The places of all values of an explorer, as its controls show them.
 PLACES = """root => [...root.querySelectorAll(':scope > .control')].map(e => {
-  const control = e.querySelector('input[type=range], select');
+  const control = e.querySelector('input[type=range], select'), drawn = e.querySelector('datalist');
+  if (drawn) return [...drawn.options].findIndex(option => option.value === e.querySelector('input').value);
   if (control) return control.selectedIndex ?? Number(control.value);
   return Math.max(0, [...e.querySelectorAll('input')].findIndex(radio => radio.checked));
 })"""
@@ -172,6 +180,113 @@ def test_phone(folder, open_page, scheme):
         page.close()
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    """A server that doesn't write down what it is asked for."""
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(folder):
+    """The address of the chapters on a local server."""
+    top = folder if folder.name == "html" else folder.parent
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=top)) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/{folder.relative_to(top).as_posix()}"
+        server.shutdown()
+
+
+def test_pages_from_a_local_server_need_nothing_else(server, browser):  # noqa: F811
+    context = browser.new_context(viewport={"width": 1100, "height": 900})
+    here, problems = server.partition("/notebooks")[0].rstrip("/."), []
+
+    def refuse(route):
+        problems.append(route.request.url)
+        route.abort()
+
+    context.route(lambda url: not url.startswith(here), refuse)
+    page = context.new_page()
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    for chapter in CHAPTERS:
+        page.goto(f"{server}/{chapter.stem}.html")
+        for explorer, content in explorers(page, chapter):
+            assert check_said(explorer, content) == place(content)
+            explorer.locator("input[type=range], input:checked, select").first.press("ArrowRight")
+            check_said(explorer, content)
+            if "reads" in content:
+                explorer.locator(".control input[type=text]").fill(TYPED[content["reads"]][0])
+                settle(explorer)
+                assert explorer.evaluate(SEEN).startswith("Seen: ")
+    context.close()
+    assert not problems
+
+
+MODES = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "forced on light": {"color_scheme": "light", "forced_colors": "active"},
+    "forced on dark": {"color_scheme": "dark", "forced_colors": "active"},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_explorers_can_be_read_in_every_colour_scheme(folder, open_page, mode):
+    """Every word has a contrast of 4.5 or more, whoever chooses the colours; the focus is framed."""
+    page = open_page(folder / f"{CHAPTERS[2].stem}.html", **MODES[mode])
+    for explorer, _ in explorers(page, CHAPTERS[2]):
+        assert not explorer.evaluate(FAINT)
+        for control in explorer.locator("input[type=range], button").all()[:2]:
+            control.press("Shift")  # a key shows where the focus is
+            assert control.evaluate("e => getComputedStyle(e).outlineStyle === 'solid'")
+    page.screenshot(path=SHOTS / f"live_{folder.parent.name}_{mode.replace(' ', '_')}.png")
+
+
+# Texts of an explorer whose contrast to the page is below 4.5 (WCAG 2.2).
+FAINT = """root => {
+  const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = colour => channels(colour).slice(0, 3).reduce((sum, c, i) => {
+    const share = c / 255;
+    return sum + [0.2126, 0.7152, 0.0722][i] * (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
+  }, 0);
+  const ground = e => {
+    const colour = getComputedStyle(e).backgroundColor;
+    return (channels(colour)[3] ?? 1) > 0 ? colour : e.parentElement ? ground(e.parentElement) : 'rgb(255, 255, 255)';
+  };
+  return [...root.querySelectorAll('label, legend, output, p, button, span, select, input[type=text]')].filter(e => {
+    const [a, b] = [getComputedStyle(e).color, ground(e)].map(luminance);
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5;
+  }).map(e => e.outerHTML.slice(0, 80));
+}"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_dark_page_is_dark_and_forced_colours_are_left_alone(folder, open_page, mode):
+    """The screen as it is seen, figures too, at the first explorer; a figure in forced colours may stay white."""
+    page = open_page(folder / f"{CHAPTERS[2].stem}.html", **MODES[mode])
+    explorer, _ = next(explorers(page, CHAPTERS[2]))
+    explorer.locator("img").scroll_into_view_if_needed()
+    text = mpimg.imread(io.BytesIO(page.locator("h1").first.screenshot()))[..., :3].mean(axis=-1)
+    assert (np.median(text) < 0.3) == mode.endswith("dark")
+    if not mode.startswith("forced"):
+        explorer.locator("img").scroll_into_view_if_needed()
+        seen = mpimg.imread(io.BytesIO(page.screenshot()))[..., :3].mean(axis=-1)
+        assert (np.median(seen) < 0.3) == (mode == "dark")
+        assert mode == "light" or (seen > 0.9).mean() < 0.05, "a white area is left"
+
+
+def test_a_reader_who_wants_no_motion_gets_none(folder, open_page):
+    moving = """() => [...document.querySelectorAll('*')].filter(e => {
+      const style = getComputedStyle(e);
+      const waits = style.transitionDuration.split(', ').some(time => parseFloat(time) > 0);
+      return waits || style.animationName !== 'none' || style.scrollBehavior === 'smooth';
+    }).map(e => e.outerHTML.slice(0, 80))"""
+    page = open_page(folder / f"{CHAPTERS[2].stem}.html", reduced_motion="reduce")
+    next(explorers(page, CHAPTERS[2]))
+    assert not page.evaluate(moving)
+
+
 def test_without_javascript_the_stored_page_remains(folder, open_page):
     page = open_page(folder / f"{CHAPTERS[0].stem}.html", java_script_enabled=False)
     for title in live.titles(nbformat.read(CHAPTERS[0], as_version=4)):
@@ -183,7 +298,7 @@ def test_without_javascript_the_stored_page_remains(folder, open_page):
 def test_the_temperature_desk_reads_what_is_typed(folder, open_page):
     chapter = next(path for path in CHAPTERS if path.name.startswith("02"))
     page = open_page(folder / f"{chapter.stem}.html")
-    desk = next(explorer for explorer, content in explorers(page, chapter) if "network" in content)
+    desk = next(explorer for explorer, content in explorers(page, chapter) if "prefix" in content)
     text, written = desk.locator(".writer input[type=text]"), desk.locator(".written")
     for typed in ("The traveller ", "a machine "):
         text.fill(typed)
@@ -196,6 +311,65 @@ def test_the_temperature_desk_reads_what_is_typed(folder, open_page):
     page.wait_for_function("before => document.querySelector('.written').innerText !== before", arg=before)
     text.fill("café")
     assert "Not possible: the network has never read “é”." in desk.locator(".writer").inner_text()
+
+
+def shown_values(explorer, content):
+    """Return the values of all controls as Python takes them."""
+    places = explorer.evaluate(PLACES)[1:]
+    labels = [control["values"][place] for control, place in zip(content["controls"][1:], places, strict=True)]
+    typed = explorer.locator(".control input[type=text]").input_value()
+    return [typed, *(int(label) if label.isdecimal() else label for label in labels)]
+
+
+def check_read(explorer, content, python):
+    """Compare the sentence on the page, and the picture's text, with what Python says of what is typed."""
+    settle(explorer)
+    sentence = " ".join(said(python, shown_values(explorer, content)).split())
+    what, _, shown = " ".join(explorer.evaluate(SEEN).split()).partition(": ")
+    assert shown == sentence
+    if what == "Seen":
+        assert " ".join(explorer.locator("img").get_attribute("alt").split()) == sentence
+        assert explorer.locator("img").evaluate("image => image.naturalWidth") > 100
+    return what
+
+
+TYPED = {
+    "UnrollStepper": ("He is a Morlock!", "banana"),
+    "GateConsole": ("The machine began to hum", "zzz zzz"),
+    "AttentionInspector": ("weena", "chrononaut"),
+    "BeamTree": ("weena", "chrononaut"),
+}
+
+
+@pytest.mark.parametrize("path", READING, ids=lambda path: path.stem)
+def test_explorers_read_what_is_typed(folder, open_page, path):
+    (chapter,) = (chapter for chapter in CHAPTERS if chapter.name[:2] == path.parent.name)
+    python, content = CHAPTERS_OWN[album(path)["reads"]](), album(path)
+    page = open_page(folder / f"{chapter.stem}.html")
+    explorer = next(explorer for explorer, found in explorers(page, chapter) if found == content)
+    field = explorer.get_by_label(content["controls"][0]["name"], exact=True)
+    picture, seconds = explorer.locator("img").get_attribute("src"), []
+    for text in TYPED[content["reads"]]:
+        explorer.evaluate(WATCH)
+        field.fill(text)
+        seconds.append(explorer.evaluate("root => root.moved"))
+        assert check_read(explorer, content, python) == "Seen"
+        for control in explorer.locator("input[type=range], input:checked").all():
+            for key in ("ArrowRight", "ArrowLeft"):
+                explorer.evaluate(WATCH)
+                control.press(key)
+                seconds.append(explorer.evaluate("root => root.moved"))
+                assert check_read(explorer, content, python) == "Seen"
+        assert explorer.locator("img").get_attribute("src") != picture
+    explorer.screenshot(path=SHOTS / f"typed_{folder.parent.name}_{content['reads']}.png")
+    picture = explorer.locator("img").get_attribute("src")
+    field.fill("ça 1")
+    assert check_read(explorer, content, python) == "Not possible"
+    assert explorer.locator("img").get_attribute("src") == picture, "the last possible picture stays"
+    for drawn in content["controls"][0]["values"]:
+        field.fill(drawn)
+        check_said(explorer, content)
+    print(f"\n{content['reads']}: a move took {statistics.median(seconds):.0f} ms, at most {max(seconds):.0f}")
 
 
 def test_a_network_learns_in_the_page(folder, open_page):

@@ -54,6 +54,7 @@ def page(path, chapters):
     place = chapters.index(path)
     around = {"before": chapters[max(0, place - 1) : place], "after": chapters[place + 1 : place + 2]}
     resources = {"title": title(notebook), "mathjax": f"assets/{MATHJAX}"}
+    resources["scripts"] = [f"assets/{name}" for name in live.SCRIPTS]
     resources["frames"] = live.index(path.name[:2], live.titles(notebook))
     for name, paths in around.items():
         resources[name] = [(f"{p.stem}.html", title(nbformat.read(p, as_version=4))) for p in paths]
@@ -67,8 +68,8 @@ def contents(chapters):
     titles = [(path.stem, title(nbformat.read(path, as_version=4))) for path in chapters]
     items = "\n".join(f'<li><a href="{stem}.html">{name}</a></li>' for stem, name in titles)
     head = '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Recurrent neural networks, live</title>'
-    style = "<style>body { font: 18px/1.6 sans-serif; max-width: 40em; margin: 2em auto }</style>"
-    return f"{head}\n{style}\n<h1>Recurrent neural networks, live</h1>\n<ul>\n{items}\n</ul>\n</html>\n"
+    rules = ":root { color-scheme: light dark } body { font: 18px/1.6 sans-serif; max-width: 40em; margin: 2em auto }"
+    return f"{head}\n<style>{rules}</style>\n<h1>Recurrent neural networks, live</h1>\n<ul>\n{items}\n</ul>\n</html>\n"
 
 
 def copy_mathjax():
@@ -81,7 +82,7 @@ def copy_mathjax():
 def copy_frames():
     """Put the pictures that explorers move by beside the pages, and what shows them."""
     shutil.rmtree(OUT / "assets" / "live", ignore_errors=True)
-    for name in ("live", "network.js", "live.js", "live.css"):
+    for name in ("live", *live.SCRIPTS, "live.css"):
         source, target = live.FOLDER.parent / name, OUT / "assets" / name
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "_static" / "live"
+SCRIPTS = ("network.js", "drawing.js", "readers.js", "live.js")  # of every page, in this order
 
 
 def code_hash(path):
@@ -54,7 +55,7 @@ def title(path):
 
 def albums(chapter):
     """Return the files of frames that a chapter, such as ``"02"``, has, by the title of their explorer."""
-    return {title(path): path for path in sorted((FOLDER / chapter).glob("*.js"))}
+    return {title(path): path for path in sorted((FOLDER / chapter).glob("[A-Z]*.js"))}
 
 
 def index(chapter, titles):

@@ -15,7 +15,7 @@ const rnnlive = (() => {
 
   // Albums
 
-  const load = (name) => new Promise((resolve, reject) => {
+  const fetchScript = (name) => new Promise((resolve, reject) => {
     const script = make("script", { src: new URL(name, folder) });
     script.onload = () => resolve(script.packed);
     script.onerror = () => reject(new Error(`${name} can't be loaded`));
@@ -28,13 +28,36 @@ const rnnlive = (() => {
     return new Response(stream).json();
   };
 
+  // What a file holds; two explorers that share a network load it once.
+  const loaded = new Map();
+  const load = (name) => {
+    if (!loaded.has(name)) loaded.set(name, fetchScript(name).then(unpack));
+    return loaded.get(name);
+  };
+
   // A picture is written as numbers of lines, "0-41 57"; all pictures of an explorer share their lines.
   const picture = (album, number) => {
     const lines = album.pictures[number].split(" ").flatMap((range) => {
       const [first, last = first] = range.split("-").map(Number);
       return album.lines.slice(first, last + 1);
     });
-    return new Blob([lines.join("\n")], { type: "image/svg+xml" });
+    return lines.join("\n");
+  };
+
+  // What was drawn beforehand for a setting.
+  const stored = (album, number) => {
+    const [, what, sentence] = album.sentences[number].match(/^(.*?): (.*)$/s);
+    return { what, sentence, picture: album.pictures[number] && picture(album, number) };
+  };
+
+  // What the page's own network gives for a text that a reader typed.
+  const computed = (reader, values) => {
+    try {
+      return { what: "Seen", ...reader.read(...values) };
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return { what: "Not possible", sentence: error.message };
+    }
   };
 
   // Controls: each is a node, and a function that shows another of its values.
@@ -69,20 +92,31 @@ const rnnlive = (() => {
     return { node, show: (place) => { select.selectedIndex = place; } };
   };
 
+  // A text to type; those that were drawn beforehand are offered.
+  const textField = (control, id, move) => {
+    const input = make("input", { id, type: "text", spellcheck: "false", autocomplete: "off", list: `${id}-drawn` });
+    const drawn = make("datalist", { id: `${id}-drawn` }, ...control.values.map((value) => make("option", { value })));
+    input.addEventListener("input", () => move(control.values.indexOf(input.value), input.value));
+    const node = make("div", { class: "control" }, make("label", { for: id }, control.name), input, drawn);
+    return { node, show: (place) => { input.value = control.values[place]; } };
+  };
+
   const constant = (control) => {
     const node = make("div", { class: "control" }, make("span", {}, control.name), make("span", {}, control.values[0]));
     return { node, show: () => {} };
   };
 
-  const build = (control, move) => {
+  const build = (control, typed, move) => {
+    const id = `live-${++counter}`, long = control.values.some((value) => value.length > 30);
+    if (typed) return textField(control, id, move);
     if (control.values.length === 1) return constant(control);
-    const long = control.values.some((value) => value.length > 30);
-    return (control.kind === "slider" ? slider : long ? list : buttons)(control, `live-${++counter}`, move);
+    return (control.kind === "slider" ? slider : long ? list : buttons)(control, id, move);
   };
 
   // A text that the reader types, and how the chapter's own network writes on.
-  const writer = (album) => {
-    const { tokens, prefix } = album.network, network = Network.load(album.network), id = `live-${++counter}`;
+  const writer = (prefix, stored) => {
+    const { tokens } = stored, network = Network.load(stored), id = `live-${++counter}`;
+    if (tokens.includes("<unk>")) network.params.b_q[tokens.indexOf("<unk>")] = -Infinity;  // is never written
     const text = make("input", { id, type: "text", maxlength: 60, spellcheck: "false", value: prefix });
     const said = make("output", { for: `${id}-T` });
     const temperature = make("input", { id: `${id}-T`, type: "range", min: 0, max: 2, step: 0.05, value: 0.5 });
@@ -120,20 +154,13 @@ const rnnlive = (() => {
 
   // Explorers: the stored heading, picture and finding of a page come alive.
 
-  const mount = ({ heading, hint, image, finding }, album) => {
-    const places = album.controls.map((control) => control.start);
+  const mount = ({ heading, hint, image, finding }, album, network) => {
+    const values = album.controls.map((control) => control.values[control.start]);  // as they are shown
+    const places = album.controls.map((control) => control.start);  // -1 for a text that was not drawn
     const root = make("div", { class: "live", role: "group", "aria-label": album.title });
-    let saying, shown;
-    const show = () => {
-      const number = places.reduce((sum, place, i) => sum * album.controls[i].values.length + place, 0);
-      const [, what, sentence] = album.sentences[number].match(/^(.*?): (.*)$/s);
-      root.dataset.state = "moving";
-      if (album.pictures[number]) {
-        URL.revokeObjectURL(shown);
-        shown = URL.createObjectURL(picture(album, number));
-        image.src = shown;
-        image.alt = sentence;
-      }
+    const reader = album.reads && network.then((weights) => new readers[album.reads](weights));
+    let saying, shown, moves = 0;
+    const say = ({ what, sentence }) => {
       clearTimeout(saying);
       saying = setTimeout(async () => {
         finding.replaceChildren(make("strong", {}, `${what}:`), ` ${sentence}`);
@@ -141,28 +168,51 @@ const rnnlive = (() => {
         root.dataset.state = "ready";
       }, REST);
     };
-    const controls = album.controls.map((control, i) => build(control, (place) => { places[i] = place; show(); }));
+    const show = async () => {
+      const move = ++moves, number = places.reduce((sum, place, i) => sum * album.controls[i].values.length + place, 0);
+      root.dataset.state = "moving";
+      const seen = places.includes(-1) ? computed(await reader, values) : stored(album, number);
+      if (move !== moves) return;  // the reader went on
+      if (seen.picture) {
+        URL.revokeObjectURL(shown);
+        shown = URL.createObjectURL(new Blob([seen.picture], { type: "image/svg+xml" }));
+        image.src = shown;
+        image.alt = seen.sentence;
+      }
+      say(seen);
+    };
+    const controls = album.controls.map((control, i) =>
+      build(control, album.reads && i === 0, (place, value = control.values[place]) => {
+        places[i] = place;
+        values[i] = value;
+        show();
+      }));
+    const set = (place, i) => {
+      controls[i].show(places[i] = place);
+      values[i] = album.controls[i].values[place];
+    };
     const presets = Object.entries(album.presets).map(([name, wanted]) => {
       const button = make("button", { type: "button" }, name);
       button.addEventListener("click", () => {
-        wanted.forEach((place, i) => { if (place !== null) controls[i].show(places[i] = place); });
+        wanted.forEach((place, i) => { if (place !== null) set(place, i); });
         show();
       });
       return button;
     });
-    controls.forEach((control, i) => control.show(places[i]));
+    places.forEach(set);
     const link = image.closest("a");
     (link ?? image).replaceWith(root);
     root.append(...controls.map((control) => control.node));
     if (presets.length) root.append(make("div", { class: "presets" }, "Try: ", ...presets));
     finding.setAttribute("aria-live", "polite");
     root.append(make("div", { class: "picture", tabindex: 0, role: "region", "aria-label": "picture" }, image), finding);
-    if (album.network) root.append(writer(album));
+    if (album.prefix) network.then((weights) => root.append(writer(album.prefix, weights)));
     hint.textContent = `These ${album.sentences.length} settings were drawn beforehand; JupyterLab draws any.`;
+    if (album.reads) hint.textContent += " The network itself is in this page: type a text of your own, and it reads it.";
     show();
   };
 
-  const stored = () => {
+  const storedParts = () => {
     const found = [];
     for (const element of document.querySelectorAll("p, img")) {
       const text = element.textContent, open = found.at(-1);
@@ -181,10 +231,10 @@ const rnnlive = (() => {
       for (const { target } of entries.filter((entry) => entry.isIntersecting)) {
         near.unobserve(target);
         const [part, name] = parts.get(target);
-        load(name).then(unpack).then((album) => mount(part, album));
+        load(name).then((album) => mount(part, album, album.network && load(name.replace(/[^/]*$/, album.network))));
       }
     }, { rootMargin: "800px" });
-    for (const part of stored()) {
+    for (const part of storedParts()) {
       const name = names[part.heading.firstElementChild.textContent];
       if (!name) continue;
       parts.set(part.heading, [part, name]);

@@ -25,6 +25,16 @@ const nextProbabilities = (logits, temperature) => {
   return Array.from(logits, (_, id) => Number(id === best));
 };
 
+// A stored array: whole numbers of so many bytes in base64, the lowest byte first, and the unit they are counted in.
+const decode = ({ unit, width, packed }) => {
+  const bytes = atob(packed), unused = 32 - 8 * width;
+  return Float64Array.from({ length: bytes.length / width }, (_, i) => {
+    let count = 0;
+    for (let k = 0; k < width; k++) count |= bytes.charCodeAt(width * i + k) << (8 * k);
+    return unit * ((count << unused) >> unused);  // its sign
+  });
+};
+
 class Network {
   // W_xh (V, H), W_hh (H, H), b_h (H), W_hq (H, V), b_q (V), row after row; drawn as the book draws them.
   constructor(V, H, random) {
@@ -35,15 +45,10 @@ class Network {
     };
   }
 
-  // A trained network: its arrays are 16-bit whole numbers in base64, and the unit they are counted in.
+  // A trained network, as a chapter's page stores it.
   static load({ tokens, ...arrays }) {
-    const decode = ({ unit, packed }) => {
-      const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
-      return Float64Array.from(new Int16Array(bytes.buffer), (count) => unit * count);
-    };
     const network = Object.create(Network.prototype);
-    const params = Object.fromEntries(["W_xh", "W_hh", "b_h", "W_hq", "b_q"].map((name) => [name, decode(arrays[name])]));
-    if (tokens.includes("<unk>")) params.b_q[tokens.indexOf("<unk>")] = -Infinity;  // is never written
+    const params = Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, decode(array)]));
     return Object.assign(network, { V: tokens.length, H: params.b_h.length, params });
   }
 

@@ -3,8 +3,9 @@
 import ipywidgets as widgets
 import torch
 
-from rnnlib import attention, drawings, guards, plots, pretrained
+from rnnlib import attention, drawings, gates, guards, plots, pretrained
 from rnnlib.attention import BOS, EOS, LETTERS, PHONEMES
+from rnnlib.explore import frames
 from rnnlib.explore.frame import Explorer
 
 MAX_STEPS = 20  # of what the explorers write
@@ -31,6 +32,28 @@ def look(model, source, max_steps=MAX_STEPS):
     written = attention.greedy(model, source, max_steps)  # (1, T)
     logits, _, weights = model.decoder(attention.shift_right(written), model.encoder(source))
     return written[0].tolist(), weights[0].cpu().numpy(), logits[0].cpu()
+
+
+@torch.no_grad()
+def _gru(embedding, layer):
+    """Return the arrays of a GRU that reads ids: its embedding is multiplied into the gates (R, Z, candidate)."""
+    *params, b_hn = (W.double() for W in gates.from_torch(layer))
+    W_x, W_h, b = (torch.stack(params[part::3]) for part in range(3))
+    return {"W_x": embedding.weight.double() @ W_x, "W_h": W_h, "b": b, "b_hn": b_hn}
+
+
+def phoneme_network(model):
+    """Return an EncoderDecoder with dot scores for pages."""
+    encoder, decoder = model.encoder, model.decoder
+    parts = {
+        "ahead": _gru(encoder.embedding, encoder.rnn.ahead),
+        "back": _gru(encoder.embedding, encoder.rnn.back),
+        "decoder": _gru(decoder.embedding, decoder.rnn),
+    }
+    linear = {"keys": encoder.to_keys, "state": encoder.to_state, "join": decoder.join, "readout": decoder.readout}
+    parts |= {name: {"W": layer.weight.T, "b": layer.bias} for name, layer in linear.items()}
+    packed = {part: {name: frames.compact(W) for name, W in arrays.items()} for part, arrays in parts.items()}
+    return {"letters": LETTERS.tokens, "phonemes": PHONEMES.tokens} | packed
 
 
 # Explorers
@@ -60,6 +83,10 @@ class AttentionInspector(Explorer):
             word=widgets.Text(word, description="word", continuous_update=False),
             step=widgets.IntSlider(1, min=1, max=MAX_STEPS, description="step of the decoder"),
         )
+
+    def assets(self):
+        """The network itself, so that a reader of the page may type."""
+        return {"reads": "AttentionInspector", "network": phoneme_network(self.model)}
 
     def measure(self, word, step):
         """Return letters, phonemes, weights (T, S), the step that is shown, and the three likeliest phonemes there."""
@@ -194,6 +221,10 @@ class BeamTree(Explorer):
             word=widgets.Text(word, description="word", continuous_update=False),
             width=widgets.IntSlider(3, min=1, max=5, description="width of the beam"),
         )
+
+    def assets(self):
+        """The network itself, so that a reader of the page may type."""
+        return {"reads": "BeamTree", "network": phoneme_network(self.model)}
 
     @torch.no_grad()
     def measure(self, word, width):

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 
 FEWEST = 6  # positions that a thinned slider keeps
@@ -109,11 +110,15 @@ def shared_lines(pictures):
     return list(numbers), ranges
 
 
+WIDTH = 3  # bytes of a stored weight: they keep what float32 does, so that sentences stay the same
+
+
 def compact(weights):
-    """Return an array as 16-bit whole numbers in base64, and what one of them stands for."""
+    """Return an array as whole numbers of so many bytes in base64, and what one of them stands for."""
     weights = weights.detach().cpu().double().numpy()
-    unit = float(abs(weights).max() or 1.0) / 32767
-    return {"unit": unit, "packed": base64.b64encode((weights / unit).round().astype("<i2").tobytes()).decode()}
+    unit = float(abs(weights).max() or 1.0) / (2 ** (8 * WIDTH - 1) - 1)
+    low_bytes = (weights / unit).round().astype("<i4").reshape(-1, 1).view(np.uint8)[:, :WIDTH]
+    return {"unit": unit, "width": WIDTH, "packed": base64.b64encode(low_bytes.tobytes()).decode()}
 
 
 def album(explorer):
@@ -121,7 +126,7 @@ def album(explorer):
 
     ``pictures`` and ``sentences`` run through the settings as :func:`itertools.product` does, the last control fastest;
     ``values`` of a control are what it shows, ``start`` the place of its present one; presets name places of values.
-    ``network`` holds what the page needs to compute by itself, where it does.
+    Where the page computes by itself, ``network`` holds its weights, and ``reads`` the name of what reads a typed text.
     """
     chosen, controls = explorer.settings(), explorer.controls
     with torch.random.fork_rng(devices=[]):  # the chapter goes on as if nobody had looked
@@ -149,23 +154,34 @@ def album(explorer):
     } | explorer.assets()
 
 
-def pack(album):
-    """Return an album as text of a script that hands it to the page, and a hash of its content."""
-    content = json.dumps(album, ensure_ascii=False, separators=(",", ":")).encode()
+def pack(title, content):
+    """Return a dict as text of a script that hands it to the page under a title, and a hash of its content."""
+    content = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
     packed = base64.b64encode(gzip.compress(content, mtime=0)).decode()
-    title = json.dumps(album["title"])
-    return f'rnnlive.add({title},"{packed}");\n', hashlib.sha256(content).hexdigest()[:10]
+    return f'rnnlive.add({json.dumps(title)},"{packed}");\n', hashlib.sha256(content).hexdigest()[:10]
 
 
 def unpack(script):
-    """Return the album in the text of such a script, and the hash of its content."""
+    """Return the dict in the text of such a script, and the hash of its content."""
     content = gzip.decompress(base64.b64decode(script.rpartition(',"')[2].partition('"')[0]))
     return json.loads(content), hashlib.sha256(content).hexdigest()[:10]
 
 
+def _save(name, title, content, folder):
+    """Write a script into a file that is named by its content, and return its name."""
+    script, content_hash = pack(title, content)
+    file = Path(folder) / f"{name}-{content_hash}.js"
+    file.write_text(script, encoding="utf-8")
+    return file.name
+
+
 def write(explorer, folder):
-    """Draw all frames of an explorer into a file of this folder, which is named by its class and content."""
-    script, name = pack(album(explorer))
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{type(explorer).__name__}-{name}.js").write_text(script, encoding="utf-8")
+    """Draw all frames of an explorer into a file of this folder, which is named by its class and content.
+
+    A network has a file of its own, because two explorers may share it.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    content = album(explorer)
+    if "network" in content:
+        content["network"] = _save("network", "network", content["network"], folder)
+    _save(type(explorer).__name__, explorer.title, content, folder)

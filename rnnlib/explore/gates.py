@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from rnnlib import gates, guards, layers, lettering, plots, text
+from rnnlib.explore import frames
 from rnnlib.explore.frame import Explorer, typed
 from rnnlib.guards import check_drawable_numbers
 
@@ -74,6 +75,18 @@ class GateConsole(Explorer):
         """An untrained model is enough to move the controls."""
         vocab = text.Vocab(" abcdefghijklmnopqrstuvwxyz")
         return {"model": _untrained(nn.LSTM, vocab), "vocab": vocab}
+
+    @torch.no_grad()
+    def assets(self):
+        """The network itself, its gates one after the other (I, F, C, O), so that a reader of the page may type."""
+        letters = torch.arange(len(self.vocab), device=self.model.linear.weight.device)
+        self.model.eval()
+        inputs = read_inputs(self.model, letters[None])[:, 0].double()  # (V, D)
+        W_x, W_h, b = (torch.stack(gates.from_torch(self.model.rnn)[part::3]).double() for part in range(3))
+        linear = self.model.linear
+        arrays = {"W_x": inputs @ W_x, "W_h": W_h, "b": b, "W_hq": linear.weight.T, "b_q": linear.bias}
+        network = {"tokens": self.vocab.decode(letters)} | {name: frames.compact(W) for name, W in arrays.items()}
+        return {"reads": "GateConsole", "network": network}
 
     def measure(self, characters, unit, clamp):
         """Return the traces of one unit with and without the clamp, and what each character costs in bits.

@@ -16,6 +16,15 @@ from rnnlib.text import as_vocab
 PARAMS = ("W_xh", "W_hh", "b_h", "W_hq", "b_q")  # as docs/_static/network.js calls them
 
 
+def chapter_network(model, vocab):
+    """Return a network for pages, if it is chapter 2's with its five arrays."""
+    arrays = list(getattr(model, "params", ()))
+    if len(arrays) != len(PARAMS):
+        return {}
+    params = {name: frames.compact(W) for name, W in zip(PARAMS, arrays, strict=True)}
+    return {"tokens": vocab.decode(range(len(vocab)))} | params
+
+
 class TemperatureDesk(Explorer):
     """What do temperature and top-k do to the next character, and to the text?
 
@@ -66,12 +75,9 @@ class TemperatureDesk(Explorer):
         return super().settings() | {"temperature": [i / 4 for i in range(13)]} | few
 
     def assets(self):
-        """The network itself, if it is chapter 2's with its five arrays, so that a reader of the page may type."""
-        arrays = list(getattr(self.model, "params", ()))
-        if len(arrays) != len(PARAMS):
-            return {}
-        params = {name: frames.compact(W) for name, W in zip(PARAMS, arrays, strict=True)}
-        return {"network": {"tokens": self.vocab.decode(range(len(self.vocab))), "prefix": self.prefix} | params}
+        """The network itself, so that a reader of the page may type."""
+        network = chapter_network(self.model, self.vocab)
+        return {"prefix": self.prefix, "network": network} if network else {}
 
     def measure(self, temperature, top_k, seed):
         """Return the model's and the drawn distribution, its effective number of choices, and a sampled text."""
@@ -145,6 +151,11 @@ class UnrollStepper(Explorer):
     def default_arguments(cls):
         """An untrained model is enough to move the controls."""
         return {key: value for key, value in TemperatureDesk.default_arguments().items() if key != "num_tokens"}
+
+    def assets(self):
+        """The network itself, so that a reader of the page may type."""
+        network = chapter_network(self.model, self.vocab)
+        return {"reads": "UnrollStepper", "network": network} if network else {}
 
     def measure(self, text, reset_at):
         """Return the states (T, H), the guess after each character, and the bits that each next character costs.

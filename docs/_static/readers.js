@@ -1,0 +1,375 @@
+// Explorers that read what is typed: the chapters' own networks in plain JavaScript. Each reader takes a text and the values
+// of the other controls as they are shown, and returns the sentence that Python says, with a picture; what can't be read is
+// a RangeError with Python's words. tests/test_readers.py holds them to Python.
+"use strict";
+
+// A text as Python writes it in a message.
+const quoted = (text) => {
+  const mark = text.includes("'") && !text.includes('"') ? '"' : "'";
+  return mark + text.replaceAll("\\", "\\\\").replaceAll(mark, `\\${mark}`) + mark;
+};
+
+// As rnnlib.text.clean: letters of any alphabet in lower case, and single spaces.
+const clean = (text) => {
+  const lower = text.toLowerCase().normalize("NFC"), cleaned = lower.replace(/[^\p{L}\p{M}]+/gu, " ").trim();
+  const [seen, kept] = [lower, cleaned].map((part) => Array.from(part.replace(/\s/g, "")).length);
+  if (seen >= 20 && kept < 0.1 * seen) {
+    throw new RangeError(
+      `clean keeps letters alone: of ${seen.toLocaleString("en")} visible characters ${kept.toLocaleString("en")} are left, ` +
+      "so this text is no plain text, or made of numbers and signs: use it as it is",
+    );
+  }
+  return cleaned;
+};
+
+// What a reader typed as the network can read it, one character an element: as it is, or cleaned.
+const readable = (tokens, text) => {
+  let characters = Array.from(text);
+  if (!characters.every((character) => tokens.includes(character))) characters = Array.from(clean(text) || text);
+  if (!characters.length) throw new RangeError("the text is empty: type some letters that the network has seen");
+  const unknown = [...new Set(characters)].filter((character) => !tokens.includes(character));
+  if (unknown.length) {
+    const shown = unknown.slice(0, 8).map(quoted).join(", ") + (unknown.length > 8 ? " and others" : "");
+    throw new RangeError(`the network has never seen ${shown}: type other characters`);
+  }
+  return characters;
+};
+
+const mean = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+const argmax = (numbers) => numbers.indexOf(Math.max(...numbers));
+
+// x W + b, for W (I, O) row after row, which begins at a place of a longer array.
+const affine = (x, W, b, start = 0) => {
+  const sum = Float64Array.from(b), O = sum.length;
+  for (let i = 0; i < x.length; i++) for (let o = 0; o < O; o++) sum[o] += x[i] * W[start + i * O + o];
+  return sum;
+};
+
+// Row k of a table of rows that are so long.
+const row = (table, k, length) => table.subarray(k * length, (k + 1) * length);
+
+const decodeAll = (arrays) => Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, decode(array)]));
+
+// What gate k sums up for an id and a state: W_x (gates, V, H), W_h (gates, H, H), b (gates, H).
+const gateSum = ({ W_x, W_h, b, V, H }, k, id, h) => {
+  const sum = affine(h, W_h, row(b, k, H), k * H * H), seen = row(W_x, k * V + id, H);
+  return sum.map((value, j) => value + seen[j]);
+};
+
+// -log2 of a probability, for each character from the second on.
+const costs = (logits, ids) => ids.slice(1).map((id, t) => -Math.log2(softmax(logits[t])[id]));
+
+// Chapter 2
+
+class UnrollStepper {
+  constructor(network) {
+    this.tokens = network.tokens;
+    this.network = Network.load(network);
+  }
+
+  // States and logits after each character; the state is forgotten before one of them.
+  follow(ids, resetAt) {
+    let h = this.network.begin();
+    const states = ids.map((id, t) => (h = this.network.step(id, t + 1 === resetAt ? this.network.begin() : h)));
+    return { states, logits: states.map((state) => this.network.readOut(state)) };
+  }
+
+  read(typed, reset) {
+    const text = readable(this.tokens, typed).slice(0, 40);
+    if (text.length < 2) throw new RangeError(`the text ${quoted(text.join(""))} is too short: give at least two characters`);
+    const ids = text.map((character) => this.tokens.indexOf(character));
+    const resetAt = Number(reset) <= text.length ? Number(reset) : 0, { states, logits } = this.follow(ids, resetAt);
+    const undisturbed = mean(costs(this.follow(ids, 0).logits, ids)), bits = costs(logits, ids);
+    const guesses = logits.map((scores) => this.tokens[argmax(Array.from(scores))]);
+    const sentence = this.describe(text, guesses, mean(bits), undisturbed, resetAt);
+    return { sentence, picture: this.draw(text, guesses, bits, states, resetAt) };
+  }
+
+  describe(text, guesses, bits, undisturbed, resetAt) {
+    const cost = `a character costs ${bits.toFixed(2)} bits on average`;
+    if (resetAt) return `The state was reset before character ${resetAt}: ${cost} instead of ${undisturbed.toFixed(2)}.`;
+    const after = (wanted) => guesses.filter((_, t) => text[t] === wanted);
+    const repeated = [...new Set(text)].filter((character) => after(character).length > 1);
+    if (!repeated.length) return `No character occurs twice; ${cost}.`;
+    const differing = repeated.filter((character) => new Set(after(character)).size > 1);
+    const chosen = (differing.length ? differing : repeated).reduce((a, b) => (after(b).length > after(a).length ? b : a));
+    const verdict = differing.length ? "the state makes the difference" : "here the state makes no difference to the guess";
+    const guessed = after(chosen).map((guess) => `“${guess}”`).join(", then ");
+    return `After “${chosen}” the model guesses ${guessed}: ${verdict}; ${cost}.`;
+  }
+
+  draw(text, guesses, bits, states, resetAt) {
+    const x = [-0.5, text.length - 0.5], units = Math.min(12, states[0].length), blind = Math.log2(this.tokens.length);
+    const heat = new Axes({ left: 64, right: 712, top: 34, bottom: 206, x, y: [units - 0.5, -0.5] });
+    heat.table(Array.from({ length: units }, (_, unit) => states.map((state) => (1 + state[unit]) / 2)), brownToViolet);
+    heat.frame([0, 4, 8].filter((unit) => unit < units), "hidden unit");
+    heat.title(`${units} of the hidden units after each character, from -1 (brown) to 1 (violet)`);
+    const highest = Math.max(1.25 * blind, 1.1 * Math.max(...bits));
+    const cost = new Axes({ left: 64, right: 712, top: 222, bottom: 394, x, y: [0, highest] });
+    cost.bars(bits.map((_, t) => t + 1), bits, 0.8, BLUE);
+    cost.across(blind, { dash: "2 3" });
+    cost.text("a blind guess", cost.left + 4, cost.Y(blind) - 4, { size: 12, anchor: "start", colour: GREY });
+    cost.frame(roundTicks(0, highest), "bits to predict it");
+    cost.letters(text);
+    cost.letters(guesses, { below: 36 });
+    cost.text("read:", 58, cost.bottom + 18, { size: 13, anchor: "end" });
+    cost.text("guess:", 58, cost.bottom + 36, { size: 13, anchor: "end" });
+    if (resetAt) for (const axes of [heat, cost]) axes.upright(resetAt - 1.5, ORANGE, { dash: "6 4" });
+    return figure(440, [heat, cost]);
+  }
+}
+
+// Chapter 5
+
+const CLAMPS = {
+  "none": {}, "hold: f = 1, i = 0": { f: 1, i: 0 }, "erase: f = 0": { f: 0 }, "only add: f = 1": { f: 1 },
+  "write nothing: i = 0": { i: 0 }, "hide: o = 0": { o: 0 },
+};
+
+class GateConsole {
+  constructor({ tokens, ...arrays }) {
+    const params = decodeAll(arrays);
+    Object.assign(this, { tokens, params: { ...params, V: tokens.length, H: params.b.length / 4 } });
+  }
+
+  // The gates, cell and state of each step, with gates held fast from a step on.
+  follow(ids, held, start) {
+    const { H } = this.params, blank = new Float64Array(H);
+    let h = blank, c = blank;
+    return ids.map((id, t) => {
+      const [i, f, g, o] = ["i", "f", "g", "o"].map((name, k) => {
+        if (t >= start && name in held) return blank.map(() => held[name]);
+        return gateSum(this.params, k, id, h).map(name === "g" ? Math.tanh : sigmoid);
+      });
+      c = c.map((before, j) => f[j] * before + i[j] * g[j]);
+      h = c.map((now, j) => o[j] * Math.tanh(now));
+      return { f, i, o, c, h };
+    });
+  }
+
+  bits(steps, ids) {
+    const { H, W_hq, b_q } = this.params;
+    return costs(steps.map(({ h }) => affine(h, W_hq, b_q)), ids);
+  }
+
+  read(typed, unit, clamp) {
+    const text = readable(this.tokens, typed);
+    if (text.length < 4 || text.length > 60) throw new RangeError(`the text has ${text.length} characters: give it 4 to 60`);
+    const ids = text.map((character) => this.tokens.indexOf(character)), start = Math.floor(text.length / 2);
+    const [free, held] = [{}, CLAMPS[clamp]].map((gates) => {
+      const steps = this.follow(ids, gates, start);
+      const traces = Object.fromEntries(Object.keys(steps[0]).map((name) => [name, steps.map((step) => step[name][unit])]));
+      return { ...traces, bits: this.bits(steps, ids) };
+    });
+    return { sentence: this.describe(free, held, unit, clamp, start), picture: this.draw(text, free, held, unit, clamp, start) };
+  }
+
+  describe(free, held, unit, clamp, start) {
+    const c = held.c.slice(start - 1), moves = c.slice(1).map((now, t) => Math.abs(now - c[t]));
+    const [cost, freeCost] = [held, free].map(({ bits }) => mean(bits.slice(start)).toFixed(2));  // bits[t] is character t + 1's
+    const most = Math.max(...moves).toFixed(3);
+    const sentence = `unit ${unit}: from the middle on its memory cell moves by at most ${most} in one step, ` +
+      `from ${c[0].toFixed(2)} to ${c.at(-1).toFixed(2)}`;
+    if (clamp === "none") return `${sentence}; a character of the second half costs ${freeCost} bits.`;
+    return `${sentence}; a character of the second half costs ${cost} bits instead of ${freeCost}.`;
+  }
+
+  draw(text, free, held, unit, clamp, start) {
+    const place = { left: 70, right: 556, x: [-0.6, text.length - 0.4] };
+    const gates = new Axes({ ...place, top: 30, bottom: 203, y: [-0.05, 1.05] });
+    const lines = [["f, forget", BLUE, {}], ["i, input", ORANGE, { dash: "8 4" }], ["o, output", GREEN, { dash: "2 3" }]];
+    for (const [name, colour, style] of lines) gates.line(held[name[0]], colour, style);
+    gates.legend(lines);
+    gates.frame([0, 0.5, 1], "gates");
+    gates.title(`unit ${unit}, clamp: ${clamp}`);
+    const values = [0, ...free.c, ...held.c, ...held.h], low = Math.min(...values), high = Math.max(...values);
+    const room = 0.05 * (high - low), memory = new Axes({ ...place, top: 244, bottom: 417, y: [low - room, high + room] });
+    memory.across(0);
+    memory.line(free.c, GREY, { width: 1.2 });
+    memory.line(held.c, INK);
+    memory.line(held.h, PINK, { dash: "8 4" });
+    memory.legend([
+      ["c, not clamped", GREY, { width: 1.2 }], ["c, memory cell", INK, {}], ["h, hidden state", PINK, { dash: "8 4" }],
+    ]);
+    memory.frame(roundTicks(low - room, high + room), "memory");
+    const most = 1.05 * Math.max(...free.bits, ...held.bits), cost = new Axes({ ...place, top: 458, bottom: 574, y: [0, most] });
+    for (const [{ bits }, shift, colour] of [[free, -0.2, SKY], [held, 0.2, ORANGE]]) {
+      cost.bars(bits.map((_, t) => t + 1 + shift), bits, 0.37, colour);
+    }
+    cost.legend([["not clamped", SKY, { width: 9 }], ["clamped", ORANGE, { width: 9 }]]);
+    cost.frame(roundTicks(0, most, 3), "bits");
+    for (const axes of [gates, memory, cost]) {
+      axes.letters(text, { size: 12 });
+      if (clamp !== "none") axes.upright(start - 0.5, GREY, { dash: "2 3" });
+    }
+    return figure(600, [gates, memory, cost]);
+  }
+}
+
+// Chapter 9
+
+const BOS = 2, EOS = 3, MAX_STEPS = 20;
+
+// A GRU that reads ids; the reset gate acts after the product.
+class Gru {
+  constructor(arrays) {
+    const params = decodeAll(arrays), H = params.b_hn.length;
+    Object.assign(this, { params: { ...params, H, V: params.W_x.length / (3 * H) } });
+  }
+
+  step(id, h) {
+    const { W_x, W_h, b, b_hn, V, H } = this.params;
+    const [r, z] = [0, 1].map((k) => gateSum(this.params, k, id, h).map(sigmoid));
+    const past = affine(h, W_h, b_hn, 2 * H * H), seen = row(W_x, 2 * V + id, H), bias = row(b, 2, H);
+    return h.map((before, j) => z[j] * before + (1 - z[j]) * Math.tanh(seen[j] + bias[j] + r[j] * past[j]));
+  }
+
+  // The state after each id.
+  follow(ids) {
+    let h = new Float64Array(this.params.H);
+    return ids.map((id) => (h = this.step(id, h)));
+  }
+}
+
+// From letters to phonemes, with attention by dot products.
+class Pronouncer {
+  constructor({ letters, phonemes, ahead, back, decoder, ...linear }) {
+    Object.assign(this, { letters, phonemes, ahead: new Gru(ahead), back: new Gru(back), decoder: new Gru(decoder) });
+    this.linear = Object.fromEntries(Object.entries(linear).map(([name, arrays]) => [name, decodeAll(arrays)]));
+  }
+
+  apply(name, ...vectors) {
+    const { W, b } = this.linear[name];
+    return affine(vectors.flatMap((vector) => Array.from(vector)), W, b);
+  }
+
+  // Keys of all letters, and the state from which the decoder starts.
+  encode(letters) {
+    const ids = letters.map((letter) => this.letters.indexOf(letter));
+    const ahead = this.ahead.follow(ids), back = this.back.follow([...ids].reverse()).reverse();
+    const keys = ahead.map((h, s) => this.apply("keys", h, back[s]));
+    return { keys, state: this.apply("state", ahead.at(-1), back[0]).map(Math.tanh) };
+  }
+
+  // One step of the decoder: its state, where it looks, and what it would say.
+  look(id, before, keys) {
+    const state = this.decoder.step(id, before);
+    const weights = softmax(keys.map((key) => key.reduce((sum, k, j) => sum + k * state[j], 0)));
+    const context = state.map((_, j) => keys.reduce((sum, key, s) => sum + weights[s] * key[j], 0));
+    return { state, weights, p: softmax(this.apply("readout", this.apply("join", context, state).map(Math.tanh))) };
+  }
+}
+
+const lettersOf = (typed) => {
+  const letters = Array.from(typed.trim().toLowerCase());
+  if (!letters.length || letters.length > 16 || !letters.every((letter) => /^[a-z]$/.test(letter))) {
+    throw new RangeError(`${quoted(typed)} can't be read: type one word of 1 to 16 letters from a to z`);
+  }
+  return letters;
+};
+
+const END = "<eos>", marked = (phoneme) => phoneme.replace(END, "⏎");
+
+class AttentionInspector {
+  constructor(network) { this.network = new Pronouncer(network); }
+
+  // What is written for a word, step by step, its end included.
+  write(letters) {
+    const steps = [];
+    let { keys, state } = this.network.encode(letters), id = BOS;
+    while (id !== EOS && steps.length < MAX_STEPS) {
+      const seen = this.network.look(id, state, keys);
+      ({ state } = seen);
+      id = argmax(seen.p);
+      steps.push({ ...seen, phoneme: this.network.phonemes[id] });
+    }
+    return steps;
+  }
+
+  read(typed, wanted) {
+    const letters = lettersOf(typed), steps = this.write(letters), step = Math.min(Number(wanted), steps.length);
+    return { sentence: this.describe(letters, steps, step), picture: this.draw(letters, steps, step) };
+  }
+
+  describe(letters, steps, step) {
+    const { weights, phoneme } = steps[step - 1], place = argmax(weights);
+    const spoken = steps.map((each) => each.phoneme).filter((each) => each !== END).join(" ");
+    return `“${letters.join("")}” is read as ${spoken}. At step ${step} it says ${phoneme.replace(END, "the end (⏎)")} and ` +
+      `looks most at letter ${place + 1}, “${letters[place]}”, with weight ${weights[place].toFixed(2)}.`;
+  }
+
+  draw(letters, steps, step) {
+    const S = letters.length, T = steps.length, x = [-0.5, S - 0.5], { weights, p } = steps[step - 1];
+    const map = new Axes({ left: 72, right: 698, top: 30, bottom: 308, x, y: [T - 0.5, -0.5] });
+    map.table(steps.map((each) => each.weights), whiteToBlue);
+    map.title("each row: where the decoder looks before it says this phoneme");
+    steps.forEach(({ phoneme }, t) => map.text(marked(phoneme), 66, map.Y(t) + 5, { anchor: "end", family: "monospace" }));
+    map.letters(letters, { size: 14 });
+    const [top, bottom] = [step - 1.5, step - 0.5].map((y) => map.Y(y));
+    map.path([[72, top], [698, top], [698, bottom], [72, bottom], [72, top]], ORANGE);
+    const bars = new Axes({ left: 72, right: 698, top: 372, bottom: 490, x, y: [0, 1.05] });
+    bars.bars(weights.map((_, s) => s), weights, 0.8, ORANGE);
+    bars.frame([0, 0.5, 1], "weight");
+    bars.letters(letters, { size: 14 });
+    const likeliest = p.map((share, id) => [share, this.network.phonemes[id]]).sort((a, b) => b[0] - a[0]).slice(0, 3);
+    const named = likeliest.map(([share, name]) => `${marked(name)} ${share.toFixed(2)}`).join(", ");
+    bars.title(`step ${step}; likeliest: ${named}`);
+    return figure(520, [map, bars]);
+  }
+}
+
+class BeamTree {
+  constructor(network) { this.network = new Pronouncer(network); }
+
+  // The steps of the search, each a list of nodes, the best first, with two that fell out; and the texts that were found.
+  search(letters, width) {
+    const { keys, state } = this.network.encode(letters), steps = [], ended = [];
+    let alive = [{ id: BOS, state, score: 0, place: 0, said: [] }];
+    while (alive.length && steps.length < MAX_STEPS) {
+      const room = width - ended.length;
+      const ways = alive.flatMap((node) => {
+        const seen = this.network.look(node.id, node.state, keys);
+        const phonemes = this.network.phonemes, shared = { state: seen.state, parent: node.place, before: node };
+        return seen.p.map((p, id) => ({ ...shared, id, phoneme: phonemes[id], score: node.score + Math.log(p) }));
+      });
+      const nodes = ways.sort((a, b) => b.score - a.score).slice(0, room + 2).map(({ before, ...node }, place) => {
+        const fate = place >= room ? "cut" : node.id === EOS ? "ended" : "kept";
+        return { ...node, place, fate, said: node.id === EOS ? before.said : [...before.said, node.phoneme] };
+      });
+      steps.push(nodes);
+      ended.push(...nodes.filter(({ fate }) => fate === "ended"));
+      alive = nodes.filter(({ fate }) => fate === "kept");
+    }
+    return { steps, found: [...ended, ...alive].sort((a, b) => b.score - a.score) };
+  }
+
+  read(typed, wanted) {
+    const letters = lettersOf(typed), width = Number(wanted), { steps, found } = this.search(letters, width);
+    const texts = found.slice(0, 3).map(({ said, score }) => `${said.join(" ")} (${score.toFixed(2)})`).join("; ");
+    const sentence = `“${letters.join("")}” with a beam of ${width}: ${texts}.`;
+    return { sentence, picture: this.draw(letters.join(""), steps) };
+  }
+
+  draw(word, steps) {
+    const rows = Math.max(4, ...steps.map((nodes) => nodes.length)), columns = Math.max(4, steps.length);
+    const tree = new Axes({ left: 14, right: 709, top: 30, bottom: 414, x: [-0.5, columns + 0.4], y: [0.4 - rows, 0.6] });
+    const colours = { kept: SKY, ended: YELLOW, cut: "#EEEEEE" }, size = steps.length <= 9 ? 13 : 10;
+    steps.forEach((nodes, t) => nodes.forEach(({ parent, fate }, place) => {
+      const ends = [[tree.X(t), tree.Y(-parent)], [tree.X(t + 1), tree.Y(-place)]];
+      tree.path(ends, GREY, { width: 1, dash: fate === "cut" ? "2 3" : "" });
+    }));
+    tree.box(tree.X(0) - 5 * word.length, tree.Y(0) - 12, 10 * word.length, 24, "#fff");
+    tree.text(word, tree.X(0), tree.Y(0) + 5);
+    steps.forEach((nodes, t) => nodes.forEach(({ phoneme, score, fate }, place) => {
+      const x = tree.X(t + 1), y = tree.Y(-place);
+      tree.box(x - 1.6 * size, y - 1.4 * size, 3.2 * size, 2.8 * size, colours[fate]);
+      tree.text(marked(phoneme), x, y - 0.2 * size, { size });
+      tree.text(score.toFixed(1), x, y + size, { size });
+    }));
+    tree.title("blue: kept, yellow: ended (⏎), grey: cut; the numbers are log p so far");
+    return figure(440, [tree]);
+  }
+}
+
+const readers = { AttentionInspector, BeamTree, GateConsole, UnrollStepper };

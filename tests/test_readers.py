@@ -1,0 +1,199 @@
+"""What is typed on a page is read as by Python: the readers' JavaScript, run by node, against their explorers."""
+
+import base64
+import itertools
+import json
+import re
+import subprocess
+import xml.etree.ElementTree as ET
+
+import pytest
+import torch
+from test_live import album, live, svg_of
+from test_network import NODE, STATIC, needs_node
+
+from rnnlib import attention, explore, pretrained, scratch, text
+from rnnlib.explore.attention import look
+from rnnlib.explore.scratch import PARAMS
+
+PROGRAM = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in live.SCRIPTS[:-1])
+READ = """
+const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const reader = new readers[given.reads](given.network);
+const tell = (values) => {
+  try {
+    return reader.read(...values);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return { sentence: error.message, picture: "" };
+  }
+};
+"""
+TELL = "console.log(JSON.stringify(given.settings.map(tell)));"
+TEXTS = ("the time traveller", "Time, TIME & time!", "so it will be convenient to speak of him", "xyz", "aaa", "zzzz q")
+ODD = ("", "a", "abc", "café noir", "naïve ß é", "it's 1895", "d'où \\", "12345", 30 * "1", 61 * "a", "Ａ b", "😀 ab")
+WORDS = ("photograph", "Nation ", "knight", "jabberwockian", "x", "aaaaaaaaaaaaaaaa", "queue", "sioux")
+ODD_WORDS = ("", "two words", "it's", 'say "hi"', "naïve", "abcdefghijklmnopq", "\\")
+
+
+def javascript(program, **given):
+    """Run a program after the page's scripts; what it prints is JSON."""
+    command = [NODE, "-e", PROGRAM + READ + program]
+    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def said(explorer, values):
+    """Return what Python says for the values of all controls."""
+    try:
+        return explorer.describe(explorer.measure(*values))
+    except ValueError as error:
+        return str(error)
+
+
+def told_by_both(explorer, texts, *others):
+    """Return what Python and what the page say of each text with each value of the other controls, and the pictures."""
+    given = explorer.assets()
+    settings = list(itertools.product(texts, *others))
+    shown = [[str(value) for value in values] for values in settings]
+    found = javascript(TELL, settings=shown, **given)
+    sentences, pictures = ([each[part] for each in found] for part in ("sentence", "picture"))
+    return [said(explorer, values) for values in settings], sentences, pictures
+
+
+def check_pictures(explorer, pictures):
+    """They are SVG of the size that Python draws, with no number that isn't one."""
+    height = explorer.figure().get_figheight()
+    for picture in filter(None, pictures):
+        assert "NaN" not in picture and "Infinity" not in picture and "undefined" not in picture
+        _, _, width, high = map(float, ET.fromstring(picture).get("viewBox").split())
+        assert high / width == pytest.approx(height / 7.2)
+
+
+def chapter_console():
+    """Return chapter 5's explorer."""
+    model = pretrained.time_machine_model(torch.nn.LSTM, 128)
+    model.load_state_dict(pretrained.load("time_machine_lstm")[0])
+    return explore.GateConsole(model.eval(), pretrained.LETTERS)
+
+
+@pytest.fixture(scope="module")
+def console():
+    return chapter_console()
+
+
+@pytest.fixture(scope="module")
+def stepper():
+    torch.manual_seed(0)
+    model = scratch.ScratchRNN(len(pretrained.LETTERS), 24, sigma=0.4)
+    return explore.UnrollStepper(model, pretrained.LETTERS)
+
+
+@pytest.fixture(scope="module")
+def inspector():
+    return explore.AttentionInspector()
+
+
+@needs_node
+def test_gate_console(console):
+    python, page, pictures = told_by_both(console, (*TEXTS[:3], *ODD), (0, 7, 127), console.clamps)
+    assert page == python
+    check_pictures(console, pictures)
+    assert len(set(page)) > 54
+
+
+@needs_node
+def test_unroll_stepper(stepper):
+    python, page, pictures = told_by_both(stepper, (*TEXTS, *ODD), (0, 1, 2, 8, 16))
+    assert page == python
+    check_pictures(stepper, pictures)
+    for part in ("makes the difference", "was reset", "occurs twice", "no difference", "too short", "is empty"):
+        assert any(part in sentence for sentence in page), part
+
+
+@needs_node
+@pytest.mark.parametrize("name, numbers", [("AttentionInspector", (1, 2, 5, 20)), ("BeamTree", range(1, 6))])
+def test_explorers_of_phonemes(name, numbers):
+    explorer = CHAPTERS_OWN[name]()
+    python, page, pictures = told_by_both(explorer, (*WORDS, *ODD_WORDS), numbers)
+    assert page == python
+    check_pictures(explorer, pictures)
+
+
+@needs_node
+def test_gate_console_has_pytorchs_probabilities(console):
+    text = "so it will be convenient to speak of him"
+    ids = console.vocab[list(text)]
+    program = """
+    const { H, W_hq, b_q } = reader.params;
+    console.log(JSON.stringify(reader.follow(given.ids, {}, 0).map(({ h }) => softmax(affine(h, W_hq, b_q)))));
+    """
+    found = javascript(program, ids=ids, **console.assets())
+    with torch.no_grad():
+        logits, _ = console.model(torch.tensor([ids]))
+    torch.testing.assert_close(torch.tensor(found), logits.softmax(-1), atol=1e-5, rtol=0)
+
+
+@needs_node
+@pytest.mark.parametrize("word", WORDS)
+def test_attention_inspector_has_pytorchs_probabilities(inspector, word):
+    """And its weights, and its phonemes."""
+    letters = word.strip().lower()
+    program = """
+    const steps = reader.write(given.letters), all = (what) => steps.map(what);
+    console.log(JSON.stringify({ weights: all((s) => s.weights), p: all((s) => s.p), ids: all((s) => argmax(s.p)) }));
+    """
+    found = javascript(program, letters=list(letters), **inspector.assets())
+    ids, weights, logits = look(inspector.model, torch.tensor([attention.LETTERS[list(letters)]]))
+    assert found["ids"] == ids
+    for got, wanted in ((found["weights"], torch.tensor(weights)), (found["p"], logits.softmax(-1))):
+        torch.testing.assert_close(torch.tensor(got, dtype=wanted.dtype), wanted, atol=1e-5, rtol=0)
+
+
+def unpacked(array):
+    """Return a stored array as a flat tensor in float64."""
+    packed, width = base64.b64decode(array["packed"]), array["width"]
+    counts = [int.from_bytes(packed[i : i + width], "little", signed=True) for i in range(0, len(packed), width)]
+    return array["unit"] * torch.tensor(counts, dtype=torch.float64)
+
+
+def chapter_stepper():
+    """Return chapter 2's explorer with the network that its page has."""
+    (path,) = (live.FOLDER / "02").glob("network-*.js")
+    stored = album(path)
+    vocab = text.Vocab(stored["tokens"][1:])
+    assert vocab.tokens == stored["tokens"]
+    model = scratch.ScratchRNN(len(vocab), len(unpacked(stored["b_h"])))
+    for name, parameter in zip(PARAMS, model.params, strict=True):
+        parameter.data = unpacked(stored[name]).float().view_as(parameter)
+    return explore.UnrollStepper(model, vocab)
+
+
+CHAPTERS_OWN = {
+    "UnrollStepper": chapter_stepper,
+    "GateConsole": chapter_console,
+    "AttentionInspector": explore.AttentionInspector,
+    "BeamTree": explore.BeamTree,
+}
+READING = [path for path in sorted(live.FOLDER.glob("*/[A-Z]*.js")) if "reads" in album(path)]
+
+
+@needs_node
+@pytest.mark.parametrize("path", READING, ids=lambda path: path.stem)
+def test_the_network_in_a_page_is_that_of_its_chapter(path):
+    """For every setting that was drawn, the page's own network says what Python said, and the picture is as high."""
+    content = album(path)
+    network = album(path.with_name(content["network"]))
+    settings = list(itertools.product(*(control["values"] for control in content["controls"])))
+    found = javascript(TELL, reads=content["reads"], network=network, settings=settings)
+    python = [sentence.partition(": ")[2] for sentence in content["sentences"]]
+    assert [each["sentence"] for each in found] == python
+    _, _, width, height = map(float, ET.fromstring(svg_of(content, 0)).get("viewBox").split())
+    _, _, wide, high = map(float, ET.fromstring(found[0]["picture"]).get("viewBox").split())
+    assert high / wide == pytest.approx(height / width)
+
+
+def test_every_reader_has_an_explorer_in_a_chapter():
+    defined = re.search(r"const readers = \{ (.*) \};", PROGRAM)[1].split(", ")
+    assert set(defined) == {album(path)["reads"] for path in READING} == set(CHAPTERS_OWN)
