@@ -266,27 +266,33 @@ class Rung:
     runs: dict = dataclasses.field(default_factory=dict)  # the least number of reviews by length of run
     star_weight: float = 0.0
     teacher_weight: float = 0.0
-    teacher: int = 2  # words in the longest run that the teacher counts
+    teacher: str = "counts, pairs"
     length: int = 400  # words kept of a review, its last
     epochs: int = 3
     seeds: tuple = (0,)
 
 
+TOP = "runs, stars, teacher"
 RUNGS = {
     "words": Rung(),
     "words, stars": Rung(star_weight=0.5),
     "words, teacher": Rung(teacher_weight=1.0),
     "runs": Rung(RUNS),
     "runs, stars": Rung(RUNS, star_weight=0.5),
-    "runs, stars, teacher": Rung(RUNS, star_weight=0.5, teacher_weight=1.0, seeds=(0, 1, 2)),
+    TOP: Rung(RUNS, star_weight=0.5, teacher_weight=1.0, seeds=(0, 1, 2)),
 }
 TRIED = {}  # on held-out reviews alone
-TEACHERS = {"counts, pairs": 2, "counts, triples": 3}
+TEACHERS = {"counts, pairs": 2, "counts, triples": 3}  # words in the longest run that is counted
 
 
 def kept_rows():
     path = record.RESULTS / "imdb_ladder.json"
     return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+
+
+def minutes_of(run):
+    """Return the minutes of a recorded run, by seed; where one was made again, of its last time."""
+    return {row.get("seed"): row["minutes"] for row in kept_rows() if row["run"] == run}
 
 
 def add_row(reviews, row, logits):
@@ -313,8 +319,7 @@ def taught_logits(rung, reviews):
     """Return the logits of a rung's teacher for the training part, as soft as they are right."""
     if not rung.teacher_weight:
         return torch.zeros(len(reviews.labels["train"]))
-    name = next(name for name, longest in TEACHERS.items() if longest == rung.teacher)
-    logits = torch.load(SCORES / f"{name}_0.pt")["train"]
+    logits = torch.load(SCORES / f"{rung.teacher}_0.pt")["train"]
     return calibrated(logits, reviews.labels["train"]) * logits
 
 
@@ -345,6 +350,8 @@ def climb(reviews, name, rung, seed, parts):
     best, kept, curves = best_reader(model, epochs, reviews.tails("valid", rung.length), reviews.labels["valid"])
     row = {"run": name, "seed": seed, "outside": "nothing", "minutes": minutes_since(started)}
     row["parameters"] = sum(p.numel() for p in model.parameters())
+    if rung.teacher_weight:
+        row["teacher_minutes"] = sum(minutes_of(rung.teacher).values())
     settings = dataclasses.asdict(rung) | {"kept": kept, "held-out by epoch": curves}
     logits = {part: sentiment.score_reviews(best, reviews.tails(part, rung.length)) for part in parts}
     add_row(reviews, row | settings, logits)
@@ -352,16 +359,17 @@ def climb(reviews, name, rung, seed, parts):
 
 def committees(reviews):
     """Average the logits of three seeds, and add counted runs with the weight that held-out reviews choose."""
-    name = "runs, stars, teacher"
-    members = [torch.load(SCORES / f"{name}_{seed}.pt") for seed in RUNGS[name].seeds]
+    rung = RUNGS[TOP]
+    members = [torch.load(SCORES / f"{TOP}_{seed}.pt") for seed in rung.seeds]
     mean = {part: torch.stack([member[part] for member in members]).mean(dim=0) for part in ("valid", "test")}
-    add_row(reviews, {"run": f"{name}: {len(members)} averaged", "outside": "nothing"}, mean)
+    minutes = sum(minutes_of(TOP).values()) + sum(minutes_of(rung.teacher).values())
+    row = {"run": f"{TOP}: three averaged", "outside": "nothing", "minutes": round(minutes, 2)}
+    add_row(reviews, row, mean)
     for teacher in TEACHERS:
         counts = torch.load(SCORES / f"{teacher}_0.pt")
         weight = best_weight(mean["valid"], counts["valid"], reviews.labels["valid"])
         both = {part: mean[part] + weight * counts[part] for part in mean}
-        row = {"run": f"{name}: {len(members)} averaged, plus {teacher}", "outside": "nothing", "weight": weight}
-        add_row(reviews, row, both)
+        add_row(reviews, row | {"run": f"{TOP}: three averaged, plus {teacher}", "weight": weight}, both)
 
 
 def best_weight(logits, others, labels):
