@@ -11,6 +11,7 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
+from PIL import Image
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 
@@ -159,14 +160,30 @@ def name_frames(app, pagename, templatename, context, doctree):
 
 
 MATHJAX = ("tex-chtml.js", "output/chtml/fonts/", "input/tex/extensions/")  # what formulas load
+OPAQUE = (255, 255)
 
 
 def cut_mathjax(app, exception):
     """Leave of MathJax what the pages load; the rest would be half of the site."""
     folder = Path(app.outdir) / "_static" / "mathjax"
     for path in folder.rglob("*"):
-        if path.is_file() and not path.relative_to(folder).as_posix().startswith(MATHJAX):
+        loaded = path.relative_to(folder).as_posix().startswith(MATHJAX) and path.name != "all-packages.js"
+        if path.is_file() and not loaded:
             path.unlink()
+
+
+def cut_source_maps(app, exception):
+    """Leave out what only the theme's makers need."""
+    for path in (Path(app.outdir) / "_static").rglob("*.map"):
+        path.unlink()
+
+
+def shrink_pictures(app, exception):
+    """Write opaque pictures without a channel for what shines through: the same pixels in fewer bytes."""
+    for path in (Path(app.outdir) / "_images").glob("*.png"):
+        with Image.open(path) as picture:
+            if picture.mode == "RGBA" and picture.getextrema()[3] == OPAQUE:
+                picture.convert("RGB").save(path, optimize=True)
 
 
 def setup(app):
@@ -181,3 +198,5 @@ def setup(app):
     app.connect("html-page-context", offer_other_places)
     app.connect("html-page-context", name_frames)
     app.connect("build-finished", cut_mathjax)
+    app.connect("build-finished", cut_source_maps)
+    app.connect("build-finished", shrink_pictures)

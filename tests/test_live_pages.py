@@ -69,10 +69,12 @@ def open_page(browser):  # noqa: F811
 
 
 def explorers(page, chapter):
-    """Bring each explorer of a page to life; return each with its album."""
+    """Bring each explorer of a page to life, its room opened; return each with its album."""
     there = live.albums(chapter.name[:2])
     for title in live.titles(nbformat.read(chapter, as_version=4)):
-        page.locator("p", has=page.locator(f"strong:text-is({title!r})")).first.scroll_into_view_if_needed()
+        heading = page.locator("p", has=page.locator(f"strong:text-is({title!r})")).first
+        heading.evaluate("heading => heading.closest('details')?.setAttribute('open', '')")
+        heading.scroll_into_view_if_needed()
         explorer = page.locator(f".live[aria-label={title!r}]")
         settle(explorer)
         yield explorer, album(there[title])
