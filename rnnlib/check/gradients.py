@@ -185,7 +185,7 @@ RECURRENT_GRADIENT = Exercise(
 )
 
 
-# ★★ Can you be sure that a gradient vanishes?
+# ★★ Does the bound make sure that a gradient vanishes?
 
 
 def surely_vanishes(W_hh, max_slope):
@@ -230,7 +230,7 @@ VANISH_SLIPS = {
     "Frobenius norm": (
         _by_frobenius,
         "goes by a norm that is larger than the largest singular value, such as Frobenius': it misses gradients that "
-        "vanish",
+        "the bound makes vanish",
     ),
     "smallest singular value": (
         _by_smallest,
@@ -246,7 +246,10 @@ VANISH_SLIPS = {
         "leaves the slope out: a sigmoid has a slope of at most 1/4, which shrinks every step",
     ),
     "not below": (_at_most, "is True for a product of exactly 1 as well, but the identity keeps a gradient for ever"),
-    "turned round": (_explodes, "is True where σ_max times the slope is above 1; asked is what is sure to vanish"),
+    "turned round": (
+        _explodes,
+        "is True where σ_max times the slope is above 1; asked is what is sure to vanish by the bound",
+    ),
 }
 
 
