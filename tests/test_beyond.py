@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from benchmarks.beyond import WaveForecaster, two_waves
-from rnnlib import beyond, data, memory_tasks
+from rnnlib import beyond, data, memory_tasks, recurrences
 from rnnlib.layers import ManyToOne
 
 
@@ -295,9 +295,20 @@ def test_recorded_scan_is_slower_than_the_loop_on_a_cpu():
     assert all(row["nn.GRU"] > 3 * row["loop, unbind"] for row in recorded("scans"))
 
 
+def test_recorded_mingru_is_compared_at_as_many_units_and_as_many_weights():
+    min_gru, wide, narrow = (
+        sum(p.numel() for p in layer.parameters())
+        for layer in (recurrences.MinGRU(128), nn.GRU(128, 128), nn.GRU(128, 58))
+    )
+    assert wide == 3 * min_gru and abs(narrow / min_gru - 1) < 0.02
+    for row in recorded("scans"):
+        assert 0.25 < row["minGRU"] / row["nn.GRU"] < 0.4, "a third"
+        assert 0.4 < row["minGRU"] / row["nn.GRU, 58"] < 0.6, "half"
+
+
 def test_recorded_index_is_quadratic():
     ratios = [row["batch first, a[:, t]"] / row["batch first, unbind(1)"] for row in recorded("scans")]
-    assert ratios[1] > 3 * ratios[0] and ratios[2] > 3 * ratios[1], "four times the steps, about four times the ratio"
+    assert ratios == sorted(ratios) and ratios[2] > 9 * ratios[0], "the ratio grows about as the steps, here 16-fold"
 
 
 def test_recorded_mazes_need_a_state():
