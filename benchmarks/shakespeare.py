@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks import record
-from rnnlib import baselines, data, environment, gradients, pretrained
+from rnnlib import baselines, data, environment, gradients, pretrained, regularised
 
 RATES, SHARES = (0.03, 0.1, 0.3, 1.0), (0.1, 0.2, 0.3, 0.4, 0.5)
 
@@ -62,7 +62,7 @@ def choose(ids, passes=6, looked_at=20_000):
     """Return the rate to go on learning with, the share of the counts, and rows with what each candidate brought."""
     size = int(0.95 * len(ids))
     sister = pretrained.larger_shakespeare_model()
-    pretrained.train_regularised(sister, ids[:size], ids[size:], passes)
+    regularised.train_regularised(sister, ids[:size], ids[size:], passes)
     rest = ids[size : size + looked_at]
     own, table = chances(sister, rest), counted(ids[:size], rest)
     rates = {lr: bits(chances_while_learning(sister, rest, lr)) for lr in RATES}

@@ -79,7 +79,7 @@ def only(truth, horizons, start, stop):
 
 
 def scale_of(series, stop):
-    """Return mean and deviation (D,) of the known rows (…, D) of a series before stop."""
+    """Return mean and deviation (D,) of the known rows (…, D) before stop."""
     guards.check_scale(series, stop)
     known = series[:stop].flatten(0, -2)
     known = known[~known.isnan().any(dim=1)]

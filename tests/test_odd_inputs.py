@@ -383,7 +383,7 @@ GOOD = {
     "plots.curve_figure": lambda: {"history": history()},
     "plots.accuracy_figure": lambda: {"progress": history(training.Progress)},
     "pretrained.train_shakespeare": lambda: {"model": language_model(), "train_ids": ids(64 * 49 + 1), "valid_ids": ids(32 * 50 + 1), "epochs": 1, "options": {}},
-    "pretrained.train_regularised": lambda: {"model": poet(), "train_ids": ids(41), "valid_ids": ids(32 * 50 + 1), "passes": 1, "rows": 2, "num_steps": 5, "lr": 1e-3},
+    "regularised.train_regularised": lambda: {"model": poet(), "train_ids": ids(41), "valid_ids": ids(32 * 50 + 1), "passes": 1, "rows": 2, "num_steps": 5, "lr": 1e-3},
     "pretrained.time_machine_model": lambda: {"layer_class": nn.GRU, "num_hiddens": H},
     "pretrained.load_or_train": lambda: {"model": language_model(), "train": history, "ids": [1, 2], "checkpoint": None},
     "pretrained.load_model": lambda: {"name": "time_machine_gru"},

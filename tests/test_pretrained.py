@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnnlib import data, pretrained, scratch, text, training
+from rnnlib import data, pretrained, regularised, scratch, text, training
 from rnnlib.layers import LanguageModel
 
 IDS = [i * i % 5 for i in range(600)]
@@ -126,11 +126,11 @@ def test_checkpoints_are_small_and_reproducible():
 
 def test_the_larger_network_learns_as_it_says_and_is_stored_as_a_plain_lstm():
     model = LanguageModel(nn.LSTM(8, 12, 2), 11, nn.Embedding(11, 8))
-    learner = pretrained._Learner(model).eval()
+    learner = regularised._Learner(model).eval()
     ids = torch.arange(30).reshape(2, 15) % 11
     torch.testing.assert_close(learner(ids, [None, None])[0], model.eval()(ids)[0])
     text_ids = torch.as_tensor([i * i % 11 for i in range(7_000)])
-    history = pretrained.train_regularised(
+    history = regularised.train_regularised(
         model, text_ids[:5_000], text_ids[5_000:], passes=20, rows=8, num_steps=20, lr=2e-2
     )
     assert [row["epoch"] for row in history] == list(range(1, 21))

@@ -116,6 +116,7 @@ def filled_in(path):
     fill_in_stubs(notebook, chapter=int(path.name[:2]))
     fill_in_solutions(notebook, chapter=int(path.name[:2]))
     fill_in_definitions(notebook)
+    part_definitions(notebook)
     reading.state_minutes(notebook, path)
     return notebook
 
@@ -179,6 +180,26 @@ def begin_cells_with_sections(notebook):
     notebook.cells = cells
 
 
+def part_definitions(notebook):
+    """Cut cells of code at two blank lines, so that a definition has a cell of its own; an exercise stays whole."""
+    cells = []
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        whole = cell.cell_type != "code" or set(tags) & {"check", "raises-exception"} or exercise(cell)
+        for source in [cell.source] if whole else re.split(r"\n{3,}", cell.source):
+            part = nbformat.from_dict(cell) if source == cell.source else nbformat.v4.new_code_cell(source)
+            part.metadata["tags"] = [tag for tag in tags if tag != "defines" or defining(source)]
+            if not part.metadata["tags"]:
+                del part.metadata["tags"]
+            cells.append(part)
+    notebook.cells = cells
+
+
+def exercise(cell):
+    """Return the match of the line that checks an exercise, or None."""
+    return re.search(r"^check\.(\w+)\(", cell.source, flags=re.MULTILINE)
+
+
 def sections(source):
     """Cut a piece of Markdown before each heading of the second level that stands in no fence."""
     found, fenced = [[]], False
@@ -194,7 +215,7 @@ def fill_in_stubs(notebook, chapter):
     """Write the stub of each exercise in rnnlib.check into the cell that begins a line with check.NAME( of its name."""
     exercises = {exercise.name: exercise for exercise in check.EXERCISES if exercise.chapter == chapter}
     for cell in notebook.cells:
-        called = re.search(r"^check\.(\w+)\(", cell.source, flags=re.MULTILINE)
+        called = exercise(cell)
         if cell.cell_type == "code" and called and called[1] in exercises:
             name = called[1]
             imports = [line for line in cell.source.splitlines() if line.startswith(("import ", "from "))]

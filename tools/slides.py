@@ -31,7 +31,7 @@ PRINTED = 24  # lines of print that a slide shows at most
 LEFT_OUT = ("Going deeper", "Common mistakes", "Exercises", "Coming from d2l", "Further reading", "Solutions")
 LESSON = 45  # minutes for which the speaker's notes share out the pages of a deck
 FINDING = "**What you see.**"
-FOLLOWED = 10  # lines of code that a lecture follows, where the chapter doesn't define with them what it teaches
+FOLLOWED = 8  # lines of code that a lecture follows, where the chapter doesn't define with them what it teaches
 
 
 def blocks(source):
