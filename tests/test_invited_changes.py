@@ -73,16 +73,28 @@ def changed(chapter, old, new):
     [
         ("01", chinese),
         pytest.param("01", german, marks=in_full_tests),
-        pytest.param("05", chinese, marks=in_full_tests),
+        *[pytest.param(chapter, chinese, marks=in_full_tests) for chapter in ("02", "03", "04", "05")],
     ],
 )
 def test_a_text_of_ones_own(tmp_path, chapter, text):
     path = tmp_path / "my_text.txt"
     path.write_text(text(), encoding="utf-8")
-    printed = changed(chapter, 'load_text("time_machine")', f"load_text({str(path)!r})")
+    book = "shakespeare" if chapter == "04" else "time_machine"
+    printed = changed(chapter, f'load_text("{book}")', f"load_text({str(path)!r})")
     assert "characters from your file" in printed
 
 
 @in_full_tests
-def test_another_seed():
-    assert changed("02", "setup(seed=0)", "setup(seed=1)")
+@pytest.mark.parametrize(
+    ("chapter", "old", "new"),
+    [
+        ("02", "setup(seed=0)", "setup(seed=1)"),
+        ("02", "num_hiddens = 256", "num_hiddens = 64"),
+        ("02", "lr, clip = 1.0, 1.0", "lr, clip = 1.0, 0.3"),
+        ("03", "setup(seed=0)", "setup(seed=1)"),
+        ("04", "setup(seed=0)", "setup(seed=1)"),
+        ("05", "setup(seed=0)", "setup(seed=1)"),
+    ],
+)
+def test_another_setting(chapter, old, new):
+    assert changed(chapter, old, new)
