@@ -385,14 +385,19 @@ def committees(reviews):
     """Average the logits of three seeds, and add counted runs with the weight that held-out reviews choose."""
     members = [kept_logits(TOP, seed) for seed in SEEDS]
     mean = {part: torch.stack([member[part] for member in members]).mean(dim=0) for part in ("valid", "test")}
-    minutes = sum(minutes_of(TOP).values()) + sum(minutes_of(RUNGS[TOP].teacher).values())
-    row = {"run": f"{TOP}: three averaged", "outside": "nothing", "minutes": round(minutes, 2)}
-    add_row(reviews, row, mean)
+    add_row(reviews, {"run": f"{TOP}: three averaged", "outside": "nothing", "minutes": minutes_together(())}, mean)
     for teacher in TEACHERS:
         counts = kept_logits(teacher)
         weight = best_weight(mean["valid"], counts["valid"], reviews.labels["valid"])
         both = {part: mean[part] + weight * counts[part] for part in mean}
-        add_row(reviews, row | {"run": f"{TOP}: three averaged, plus {teacher}", "weight": weight}, both)
+        row = {"run": f"{TOP}: three averaged, plus {teacher}", "outside": "nothing", "weight": weight}
+        add_row(reviews, row | {"minutes": minutes_together({teacher})}, both)
+
+
+def minutes_together(added):
+    """Return the minutes of all seeds of the highest rung, of its teacher, and of what is added to them."""
+    runs = {TOP, RUNGS[TOP].teacher, *added}
+    return round(sum(sum(minutes_of(run).values()) for run in runs), 2)
 
 
 def best_weight(logits, others, labels):
