@@ -345,7 +345,7 @@ def aside(said):
 
 
 def copy_assets():
-    """Put reveal.js and MathJax, as their Python packages bring them, and the chapters' own pictures beside the decks."""
+    """Put reveal.js, MathJax, as their Python packages bring them, and the chapters' own pictures beside the decks."""
     shutil.copytree(ROOT / "notebooks" / "images", OUT / "images", dirs_exist_ok=True)
     reveal = resources.files("sphinx_revealjs") / "_static" / "revealjs"
     mathjax = resources.files("sphinx-mathjax-offline") / "static" / "mathjax"
