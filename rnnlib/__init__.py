@@ -32,6 +32,7 @@ _SUBMODULES = (
     "pages",
     "plots",
     "pretrained",
+    "regularised",
     "recurrences",
     "scratch",
     "sentiment",

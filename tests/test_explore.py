@@ -150,7 +150,7 @@ def more_of(name):
         return [explore.ThresholdDesk(torch.tensor([9.0, -9.0, 2.0, -2.0]), [0, 1, 1, 0], ["a", "b", "c", "d"])]
     if name == "ForecastFan":
         arguments = explore.ForecastFan.default_arguments()
-        arguments["forecasts"] = {"network": arguments["forecasts"]["as now"]}
+        arguments["forecasts"] = {"LSTM": arguments["forecasts"]["as now"]}
         return [explore.ForecastFan(**arguments)]
     if name == "StartLength":  # one that reaches its goal
         easy = explore.StartLength(max_steps=200)
