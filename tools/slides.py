@@ -62,6 +62,8 @@ def block_lines(block):
         return 1.5
     if block.startswith("```mermaid"):
         return 9
+    if block.startswith("!["):
+        return 12
     if block.startswith("```"):
         return CODE_LINE * block.count("\n")
     if block.startswith("|"):
