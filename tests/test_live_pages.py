@@ -211,6 +211,7 @@ def test_pages_from_a_local_server_need_nothing_else(server, browser):  # noqa: 
     page = context.new_page()
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("response", lambda response: problems.append(response.url) if response.status >= 400 else None)
     for chapter in CHAPTERS:
         page.goto(f"{server}/{chapter.stem}.html")
         for explorer, content in explorers(page, chapter):

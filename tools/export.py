@@ -98,6 +98,7 @@ def main():
         sys.exit(f"No chapter begins with {prefix!r}: give its number, such as CHAPTER=02")
     copy_mathjax()
     copy_frames()
+    shutil.copytree(ROOT / "notebooks" / "images", OUT / "images", dirs_exist_ok=True)
     for path in chosen:
         target = OUT / f"{path.stem}.html"
         target.write_text(page(path, chapters), encoding="utf-8")
