@@ -24,17 +24,22 @@ SEEDS = (0, 1, 2)
 LENGTH = 400  # words kept of a review, its last
 
 
+def official_parts():
+    """Return the official 50,000 reviews: training part, held-out part and test half, by name."""
+    train, test = data.load_imdb("train"), data.load_imdb("test")
+    if len(train) + len(test) != 50_000:
+        sys.exit("The official 50,000 reviews are not all here; the lines above say why.")
+    train, valid = sentiment.hold_out_blocks(train)
+    return {"train": train, "valid": valid, "test": test}
+
+
 class Halves:
     """The reviews: training part, held-out part and official test half, as texts, ids and labels."""
 
     def __init__(self):
-        train, test = data.load_imdb("train"), data.load_imdb("test")
-        if len(train) + len(test) != 50_000:
-            sys.exit("The official 50,000 reviews are not all here; the lines above say why.")
-        train, valid = sentiment.hold_out_blocks(train)
-        self.parts = {"train": train, "valid": valid, "test": test}
+        self.parts = official_parts()
         started = time.process_time()
-        self.vocab = sentiment.review_vocab(review.text for review in train)
+        self.vocab = sentiment.review_vocab(review.text for review in self.parts["train"])
         self.rows = {
             part: [sentiment.encode(review.text, self.vocab) for review in self.parts[part]] for part in self.parts
         }

@@ -30,8 +30,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import rnnlib
-from benchmarks import naive_bayes, record
-from rnnlib import data, sentiment
+from benchmarks import imdb, naive_bayes, record
+from rnnlib import environment, sentiment
 from rnnlib.gradients import clip_gradients
 
 SCORES = Path(__file__).resolve().parent.parent / "build" / "imdb_ladder"  # logits on held-out and test reviews
@@ -95,12 +95,6 @@ class Inputs(nn.Module):
         return torch.cat([self.words(self.drop(ids)), *(run(ids) for run in self.runs)], dim=2)
 
 
-def bfloat16_where_fast():
-    """Compute in bfloat16 where the processor and oneDNN can; without oneDNN it is 30 times slower than float32."""
-    able = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
-    return torch.autocast("cpu", torch.bfloat16, enabled=able and torch.cpu._is_avx512_bf16_supported())
-
-
 def half_dropped(vectors):
     """Return vectors with half of their numbers at zero and the others doubled, as nn.Dropout(0.5) in training.
 
@@ -129,7 +123,7 @@ class StarReader(nn.Module):
         """Return logits of the ratings, (N, 8), for ids (N, T)."""
         vectors = self.embedding(ids.T)  # (T, N, D)
         drop = half_dropped if self.training else nn.Identity()
-        with bfloat16_where_fast():
+        with environment.bfloat16_where_fast():
             outputs = self.rnn(drop(vectors), lengths)  # (T, N, 2H)
         state = sentiment.mean_and_max(outputs.float(), lengths)  # (N, 4H)
         bag = 10 * sentiment.mean_state(vectors, lengths)  # (N, D): means are small, ten times as much learns as fast
@@ -207,15 +201,11 @@ class Reviews:
     """The reviews, cut in words: training part, held-out part and official test half."""
 
     def __init__(self):
-        train, test = data.load_imdb("train"), data.load_imdb("test")
-        if len(train) + len(test) != 50_000:
-            sys.exit("The official 50,000 reviews are not all here; the lines above say why.")
-        train, valid = sentiment.hold_out_blocks(train)
-        parts = {"train": train, "valid": valid, "test": test}
-        self.vocab = sentiment.review_vocab((review.text for review in train), VOCAB_SIZE)
+        parts = imdb.official_parts()
+        self.vocab = sentiment.review_vocab((review.text for review in parts["train"]), VOCAB_SIZE)
         self.rows = {part: [sentiment.encode(review.text, self.vocab) for review in parts[part]] for part in parts}
         self.labels = {part: torch.tensor([review.label for review in parts[part]]) for part in parts}
-        self.ratings = torch.tensor([review.rating for review in train])
+        self.ratings = torch.tensor([review.rating for review in parts["train"]])
 
     def tails(self, part, length):
         return [sentiment.tail(row, length) for row in self.rows[part]]

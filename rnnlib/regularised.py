@@ -83,7 +83,6 @@ def train_regularised(model, train_ids, valid_ids, passes, rows=64, num_steps=64
     windows = len(train_ids) // (rows * num_steps)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, passes * windows, pct_start=0.06)
     generator = environment.new_generator(0)
-    bfloat16 = torch.cpu._is_avx512_bf16_supported()
     history = training.History()
     for number in range(1, passes + 1):
         rolled = train_ids.roll(int(torch.randint(len(train_ids), (1,), generator=generator)))
@@ -92,7 +91,7 @@ def train_regularised(model, train_ids, valid_ids, passes, rows=64, num_steps=64
         learner.train()
         for x, y in zip(X.split(num_steps, 1), Y.split(num_steps, 1), strict=True):
             optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            with environment.bfloat16_where_fast():
                 logits, states = learner(x, states)
             loss = F.cross_entropy(logits.float(), y.T.flatten())
             loss.backward()

@@ -249,7 +249,7 @@ def test_half_of_the_numbers_are_dropped_each_by_itself():
 
 
 def test_bfloat16_needs_one_dnn():
-    with environment.single_steps(), imdb_ladder.bfloat16_where_fast():
+    with environment.single_steps(), environment.bfloat16_where_fast():
         assert not torch.is_autocast_enabled("cpu")
 
 

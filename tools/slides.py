@@ -347,7 +347,7 @@ def aside(said):
 
 
 def copy_assets():
-    """Put reveal.js, MathJax, as their Python packages bring them, and the chapters' own pictures beside the decks."""
+    """Put reveal.js and MathJax from their Python packages, and the chapters' own pictures, beside the decks."""
     shutil.copytree(ROOT / "notebooks" / "images", OUT / "images", dirs_exist_ok=True)
     reveal = resources.files("sphinx_revealjs") / "_static" / "revealjs"
     mathjax = resources.files("sphinx-mathjax-offline") / "static" / "mathjax"
