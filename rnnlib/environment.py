@@ -167,7 +167,7 @@ def finding(verdict):
     try:
         yield
     except AssertionError as error:
-        print(DIFFERS, error)
+        print(DIFFERS, str(error) or "with these settings something else was found")
     else:
         print(verdict)
 
