@@ -567,7 +567,7 @@ def fetched(at, monkeypatch):
     fetched = []
     monkeypatch.setitem(texts.CORPORA, "saga", texts.CORPORA["tale"])
     monkeypatch.setattr(data, "load_text", fetched.append)
-    monkeypatch.setattr(imdb, "prefetch", lambda: fetched.append("imdb"))
+    monkeypatch.setattr(imdb, "prefetch_reviews", lambda: fetched.append("imdb"))
     monkeypatch.setattr(weather, "load_weather", lambda: fetched.append("weather"))
     return fetched
 

@@ -396,7 +396,7 @@ SHELVES = (*EVENING, "forecasting", "attention", "shipping", "sessions", "beyond
 NOT_WRITTEN_OUT = {  # what a chapter uses, or says in words, and doesn't write out
     "text": {"Minibatch", "as_tensor", "as_vocab"},
     "scratch": {"total", "safe_exp", "representable"},
-    "gradients": {"saved_bytes"},
+    "gradients": {"backward_bytes"},
     "directions": {"put_spaces"},
     "sentiment": {
         *("review_vocab", "encode", "head", "Buckets", "read_padded", "both_ends_state"),
@@ -407,7 +407,7 @@ NOT_WRITTEN_OUT = {  # what a chapter uses, or says in words, and doesn't write 
 TAUGHT_ELSEWHERE = {
     "pretrained": {"train_shakespeare"},
     "memory_tasks": {"remember_first", "add_two", "parity", "TMaze"},
-    "baselines": {"persistence", "same_hour"},
+    "baselines": {"persistence_baseline", "same_hour_baseline"},
 }
 
 

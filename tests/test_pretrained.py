@@ -87,14 +87,14 @@ def test_a_damaged_file_is_named_with_the_remedy(saved, bytes_kept):
 
 def test_command_names_its_choices():
     with pytest.raises(SystemExit, match="choose from shakespeare_gru"):
-        pretrained.main(["hamlet"])
+        pretrained._main(["hamlet"])
 
 
 def test_command_trains_and_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     model = small_model()
     monkeypatch.setattr(pretrained, "RECIPES", {"small": lambda: (model, train(model), IDS)})
-    pretrained.main([])
+    pretrained._main([])
     assert "small: held-out perplexity" in capsys.readouterr().out
     weights, facts = pretrained.load("small")
     assert set(weights) == set(model.state_dict())

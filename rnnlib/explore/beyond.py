@@ -159,7 +159,7 @@ class MazeWalk(Explorer):
         apart.plot(np.arange(data["length"] + 1), data["apart"], color=plots.BLUE)
         apart.set(ylim=(0, 2), ylabel="signs apart", xlabel="step")
         for axes in (states, apart):
-            axes.set_xlim(-1, drawings.far_wall(data["length"]) + 0.5)
+            axes.set_xlim(maze.get_xlim())
         return fig
 
     def describe(self, data):
@@ -215,7 +215,7 @@ class Recurrence(Explorer):
         """The input above, the state below."""
         fig, (above, below) = plots.stacked_axes(4.2, [1, 1], left=0.12, bottom=0.12, hspace=0.2)
         steps = np.arange(self.num_steps)
-        plots.draw_bars(above, steps, data["x"], color=plots.SKY)
+        plots.narrow_bars(above, steps, data["x"], color=plots.SKY)
         above.plot(self.marks, data["x"][list(self.marks)], "o", color=plots.ORANGE)
         above.set(ylabel="input x", ylim=(-1.3, 1.3), xticklabels=[])
         below.plot(steps, data["h"], color=plots.BLUE)
