@@ -4,6 +4,8 @@ Each raises a ValueError that names the value and the remedy. Values of tensors 
 CPU, and not while a program is being recorded (compiled, exported or traced). The order is that of the book.
 """
 
+import contextlib
+import contextvars
 import functools
 import importlib.util
 import inspect
@@ -36,9 +38,22 @@ class WorseThanGuessing(Diverged):
     """A training has ended, and its perplexity is more than twice that of guessing at random."""
 
 
-def _recording():
-    """Tell whether a program is being recorded, so that sizes are symbols and values can't be read."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+_trusted = contextvars.ContextVar("trusted", default=False)
+
+
+@contextlib.contextmanager
+def trusting():
+    """Let a loop hand a model what the model gave it: at every step, guards took as long as the step."""
+    token = _trusted.set(True)
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
+
+
+def _looking_away():
+    """Tell whether a program is being recorded, where sizes are symbols without values, or a loop is trusted."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or _trusted.get()
 
 
 def is_whole(value, least):
@@ -54,7 +69,7 @@ def is_positive(value):
 def check_sizes(**sizes):
     """Raise a ValueError unless every given size is a whole number of at least 1."""
     for name, size in sizes.items():
-        if not _recording() and not is_whole(size, 1):
+        if not _looking_away() and not is_whole(size, 1):
             raise ValueError(f"{name}={size!r} must be a whole number of at least 1")
 
 
@@ -116,7 +131,7 @@ def check_shapes(form, *values):
     are any sizes, the same everywhere. A name with several shapes is a tuple or list of tensors. Without a kind the
     numbers are real, else "whole" or "bool".
     """
-    if _recording():
+    if _looking_away():
         return
     known, reals = {}, []
     for (kind, name, shapes), value in zip(_parts(form), values, strict=True):
@@ -490,7 +505,7 @@ def check_portions(batches, num_batches):
 
 def check_one_hot(ids, vocab_size):
     """Refuse all but ids (N, T) of a vocabulary."""
-    if not _recording():
+    if not _looking_away():
         check_sizes(vocab_size=vocab_size)
         check_ids(ids, vocab_size)
 
@@ -587,7 +602,7 @@ def check_drawing(vocab_size, num_hiddens, device, input_scale, sigma):
 def check_begin(batch_size, device):
     """Refuse a number of rows and a device that no state can have."""
     check_sizes(batch_size=batch_size)
-    if not _recording():
+    if not _looking_away():
         check_place(device)
 
 
@@ -808,7 +823,7 @@ def check_end_state(rnn_layer, state):
 
 def check_inputs(model, ids, state):
     """Refuse ids that are no (N, T) tensor of ids of the model, and a state of another form than it begins with."""
-    if _recording():
+    if _looking_away():
         return
     check_ids(ids, model.vocab_size)
     check_device(ids, model)
@@ -908,7 +923,7 @@ def _tensors(state):
 
 def check_lengths(lengths, N, T):
     """Refuse all but a tensor of N whole numbers from 1 to T."""
-    if _recording():
+    if _looking_away():
         return
     there = lengths if isinstance(lengths, torch.Tensor) else _as_array(lengths)
     if there is None or tuple(there.shape) != (N,) or not _is_whole_kind(there):
@@ -1053,7 +1068,7 @@ def _num_embeddings(model):
 
 def check_embedded_ids(model, ids):
     """Refuse all but a (N, T) tensor of ids that the embedding of a model has a vector for, on its device."""
-    if _recording():
+    if _looking_away():
         return
     size = _num_embeddings(model)
     check_ids(ids, float("inf") if size is None else size)
@@ -1062,7 +1077,7 @@ def check_embedded_ids(model, ids):
 
 def check_sequences(model, inputs):
     """Refuse what a ManyToOne can't read: ids (N, T) of its embedding, or vectors (N, T, input_size)."""
-    if _recording():
+    if _looking_away():
         return
     if model.embedding is not None:
         check_embedded_ids(model, inputs)
@@ -1079,7 +1094,7 @@ def check_sequences(model, inputs):
 
 def check_letters(ids, layer):
     """Refuse all but a (N, T) tensor of letters that a layer reads as one-hot rows."""
-    if not _recording():
+    if not _looking_away():
         check_ids(ids, layer.input_size)
         check_device(ids, layer)
 
@@ -1616,7 +1631,7 @@ def check_forecaster(rnn_layer, shape, drop_in, drop_out):
 
 def check_series(rnn_layer, inputs, state):
     """Refuse inputs that a forecaster can't read, and a state of another form."""
-    if _recording():
+    if _looking_away():
         return
     check_shapes(f"inputs (T, N, {rnn_layer.input_size}), weight (G, H)", inputs, rnn_layer.weight_hh_l0)
     if state is not None:
@@ -2111,7 +2126,7 @@ def check_mixers(num_units, *parts):
 
 def check_mixed_inputs(model, ids, state):
     """Refuse ids that are no (N, T) tensor of ids of a model, and a state that hasn't one for each part."""
-    if _recording():
+    if _looking_away():
         return
     check_ids(ids, model.vocab_size)
     check_device(ids, model)

@@ -127,6 +127,12 @@ def test_a_finding_prints_its_verdict_or_what_differs(capsys):
     assert capsys.readouterr().out == "Verified: few kinds\nDiffers from the page: 1,041 kinds here\n"
 
 
+def test_a_finding_without_a_message_still_says_that_it_differs(capsys):
+    with rnnlib.finding("Verified: few kinds"):
+        raise AssertionError
+    assert capsys.readouterr().out == "Differs from the page: with these settings something else was found\n"
+
+
 def test_a_finding_hides_no_other_error():
     with pytest.raises(KeyError), rnnlib.finding("Verified: nothing"):
         raise KeyError("a")

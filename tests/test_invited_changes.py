@@ -73,7 +73,7 @@ def changed(chapter, old, new):
     [
         ("01", chinese),
         pytest.param("01", german, marks=in_full_tests),
-        *[pytest.param(chapter, chinese, marks=in_full_tests) for chapter in ("02", "03", "04", "05")],
+        *[pytest.param(chapter, chinese, marks=in_full_tests) for chapter in ("02", "03", "04", "05", "06")],
     ],
 )
 def test_a_text_of_ones_own(tmp_path, chapter, text):
@@ -93,7 +93,7 @@ def test_a_text_of_ones_own(tmp_path, chapter, text):
         ("02", "lr, clip = 1.0, 1.0", "lr, clip = 1.0, 0.3"),
         ("03", "setup(seed=0)", "setup(seed=1)"),
         ("04", "setup(seed=0)", "setup(seed=1)"),
-        ("05", "setup(seed=0)", "setup(seed=1)"),
+        *[(chapter, "setup(seed=0)", "setup(seed=1)") for chapter in ("05", "06", "07", "08", "09", "10", "11")],
     ],
 )
 def test_another_setting(chapter, old, new):

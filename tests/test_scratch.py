@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rnnlib import scratch, text
+from rnnlib import guards, scratch, text
 from rnnlib.d2l_bridge import load_d2l, scratch_model
 from rnnlib.environment import evaluating, single_steps
 from rnnlib.gradients import detach
@@ -530,6 +530,19 @@ def test_mode_and_settings_are_restored(monkeypatch, was_training, fast):
         assert not torch.backends.mkldnn.enabled
     assert model.training is was_training and model.dropout.training is was_training
     assert torch.backends.mkldnn.enabled is fast
+
+
+def test_guards_look_once_at_what_a_loop_of_single_steps_reads(monkeypatch):
+    looked = []
+    check_ids = guards.check_ids
+    monkeypatch.setattr(guards, "check_ids", lambda ids, V: looked.append(tuple(ids.shape)) or check_ids(ids, V))
+    model = ScratchRNN(len(VOCAB), 4)
+    generate(model, VOCAB, "the", 50)
+    assert not looked
+    with pytest.raises(KeyboardInterrupt), single_steps():
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError, match=r"^id 99 is outside 0 to"):
+        model(torch.tensor([[99]]))
 
 
 def test_dropout_is_off():
