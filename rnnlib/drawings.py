@@ -8,7 +8,7 @@ import torch
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
 from matplotlib.path import Path
 
-from rnnlib import lettering, plots, recurrences
+from rnnlib import beyond, lettering, plots
 
 
 def draw_unrolled(word="time"):
@@ -668,7 +668,7 @@ def draw_looks(num_steps=24):
     values = torch.eye(num_steps)[:, None]  # (T, 1, T): which step a weight falls on
     keys = k.expand(-1, 1, num_steps)
     fig, panels = plots.new_figure(height=2.7, columns=3, sharey=True)
-    weights = [recurrences.wkv_parallel(keys, values, torch.tensor(w), torch.tensor(0.0))[:, 0] for w in (0.02, 0.5)]
+    weights = [beyond.wkv_parallel(keys, values, torch.tensor(w), torch.tensor(0.0))[:, 0] for w in (0.02, 0.5)]
     scores = torch.randn(num_steps, num_steps, generator=generator)
     weights.append(scores.masked_fill((age < 0) | (age >= 6), -torch.inf).softmax(1))
     names = ("RWKV-like, slow decay", "RWKV-like, fast decay", "local attention, 6 steps")

@@ -1,5 +1,4 @@
-"""A trained network leaves the notebook: a step, exported, in few bits, in NumPy
-(chapter 10)."""
+"""A trained network leaves the notebook: exported, in few bits, in NumPy (chapter 10)."""
 
 import copy
 import functools

@@ -1,5 +1,4 @@
-"""From a text to minibatches: cleaning, tokens, ids, batches, one-hot rows (chapter
-1)."""
+"""From a text to minibatches: cleaning, tokens, ids, batches, one-hot (chapter 1)."""
 
 import collections
 import functools

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rnnlib import beyond
+from rnnlib import mazes
 from rnnlib.check._frame import (
     Exercise,
     Wrong,
@@ -684,9 +684,9 @@ def _test_next_corridor(answer):
     def train():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            policy = beyond.Policy()
+            policy = mazes.Policy()
             rights = []
-            for length, right in itertools.islice(beyond.maze_steps(policy, grow, start=2, seed=0), 150):
+            for length, right in itertools.islice(mazes.maze_steps(policy, grow, start=2, seed=0), 150):
                 rights = [*rights, right] if length == 20 else []
                 if len(rights) >= 20 and sum(rights[-20:]) >= 19:
                     return len(lengths)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rnnlib import beyond, drawings, guards, memory_tasks, plots, recurrences
+from rnnlib import beyond, drawings, guards, mazes, plots
 from rnnlib.explore.frame import Explorer
 from rnnlib.layers import ManyToOne
 
@@ -92,7 +92,7 @@ class MazeWalk(Explorer):
     """How does a trained policy carry the sign to the junction?
 
     Args:
-        policy: a :class:`rnnlib.beyond.Policy`.
+        policy: a :class:`rnnlib.mazes.Policy`.
     """
 
     title = "The maze"
@@ -118,12 +118,12 @@ class MazeWalk(Explorer):
         """An untrained policy is enough to move the controls."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return {"policy": beyond.Policy(12)}
+            return {"policy": mazes.Policy(12)}
 
     @torch.no_grad()
     def walk(self, length, sign):
         """Walk ahead to the junction; return the states (L + 1, H) and the chances of the three actions there."""
-        maze = memory_tasks.TMaze(1, length, torch.Generator().manual_seed(0))
+        maze = mazes.TMaze(1, length, torch.Generator().manual_seed(0))
         maze.sign = torch.tensor([sign])
         state, states = self.policy.begin_state(1), []
         for _ in range(length + 1):
@@ -208,7 +208,7 @@ class Recurrence(Explorer):
             marked = torch.zeros(self.num_steps, dtype=torch.bool)
             marked[list(self.marks)] = True
             kept, written = (~marked).float(), x * marked
-        h = recurrences.linear_recurrence(kept, written, torch.zeros(()))
+        h = beyond.linear_recurrence(kept, written, torch.zeros(()))
         return {"a": a, "gate": gate, "x": x.numpy(), "h": h.numpy()}
 
     def draw(self, data):
