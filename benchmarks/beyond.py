@@ -138,7 +138,7 @@ def dropout():
 def maze():
     """CPU seconds until 95 % turn right (a running mean), in corridors of three lengths, at most 15 s."""
     rows = []
-    for name, make in (("GRU", mazes.Policy), ("GRU, wiped at each step", mazes.ForgetfulPolicy)):
+    for name, make in (("GRU", mazes.Policy), ("GRU, wiped at each step", mazes.Forgetful)):
         for length in (5, 10, 20):
             for seed in SEEDS:
                 torch.manual_seed(seed)

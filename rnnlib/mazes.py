@@ -61,7 +61,7 @@ class Policy(nn.Module):
         return self.scores(state), self.value(state).squeeze(1), state
 
 
-class ForgetfulPolicy(Policy):
+class Forgetful(Policy):
     """The same network, which wakes up afresh at every step."""
 
     def forward(self, seen, state):

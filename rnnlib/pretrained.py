@@ -49,7 +49,7 @@ def train_shakespeare(model, train_ids, valid_ids, epochs, **options):
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=rounds)
     return training.fit(
         model,
-        text.Portions(windows, tenth),
+        text.BatchPortions(windows, tenth),
         rounds,
         valid_batches=text.sequential_batches(valid_ids, 32, 50, offset=0),
         valid_every=epochs,

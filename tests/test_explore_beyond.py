@@ -50,7 +50,7 @@ def test_the_maze_shows_a_policy_that_remembers(policy):
 
 
 def test_a_forgetful_policy_shows_no_difference_at_the_junction():
-    explorer = explorers.MazeWalk(mazes.ForgetfulPolicy(12))
+    explorer = explorers.MazeWalk(mazes.Forgetful(12))
     up, down = explorer.measure(5, "up"), explorer.measure(5, "down")
     assert up["apart"][0] > 0 and np.all(up["apart"][1:] == 0)
     assert up["chances"] == down["chances"]

@@ -89,12 +89,12 @@ def share_right(make, num_minibatches, seed=0, length=4):
 
 def test_with_memory_the_maze_is_solved_and_without_it_half_of_the_time():
     assert share_right(mazes.Policy, 200) > 0.9
-    assert abs(share_right(mazes.ForgetfulPolicy, 200) - 0.5) < 0.1
+    assert abs(share_right(mazes.Forgetful, 200) - 0.5) < 0.1
 
 
 def test_a_forgetful_policy_acts_alike_after_either_sign():
     torch.manual_seed(0)
-    policy, junction = mazes.ForgetfulPolicy(), torch.tensor([[0.0, 0.0, 0.0, 1.0]])
+    policy, junction = mazes.Forgetful(), torch.tensor([[0.0, 0.0, 0.0, 1.0]])
     states = torch.randn(2, 1, 32)
     scores = [policy(junction, state)[0] for state in states]
     assert torch.equal(*scores)

@@ -256,8 +256,8 @@ GOOD = {
     "mazes.Policy": lambda: {"num_hiddens": H},
     "mazes.Policy.begin_state": lambda: (mazes.Policy(H).begin_state, {"batch_size": 2}),
     "mazes.Policy.forward": lambda: (mazes.Policy(H), {"seen": rand(N, 4), "state": rand(N, H)}),
-    "mazes.ForgetfulPolicy": lambda: {"num_hiddens": H},
-    "mazes.ForgetfulPolicy.forward": lambda: (mazes.ForgetfulPolicy(H), {"seen": rand(N, 4), "state": rand(N, H)}),
+    "mazes.Forgetful": lambda: {"num_hiddens": H},
+    "mazes.Forgetful.forward": lambda: (mazes.Forgetful(H), {"seen": rand(N, 4), "state": rand(N, H)}),
     "mazes.play": lambda: {"policy": mazes.Policy(H), "maze": mazes.TMaze(2, 3, generator()), "max_steps": 4, "generator": generator()},
     "mazes.discounted_returns": lambda: {"rewards": rand(T, N), "gamma": 0.9},
     "mazes.policy_loss": lambda: {name: rand(T, N) for name in ("log_p", "entropy", "value", "rewards")} | {"alive": torch.ones(T, N, dtype=torch.bool)},
@@ -497,7 +497,7 @@ GOOD = {
     "text.sequential_pass": lambda: {"corpus": ids(20), "batch_size": 2, "num_steps": 3, "offset": 0},
     "text.random_pass": lambda: {"corpus": ids(20), "batch_size": 2, "num_steps": 3, "offset": 0, "generator": generator()},
     "text.Minibatch": lambda: {"X": ids(N, T), "Y": ids(N, T), "continues": False},
-    "text.Portions": lambda: {"batches": batches(), "num_batches": 2},
+    "text.BatchPortions": lambda: {"batches": batches(), "num_batches": 2},
     "text.sequential_batches": lambda: {"corpus": ids(20), "batch_size": 2, "num_steps": 3, "offset": 0, "seed": 0},
     "text.random_batches": lambda: {"corpus": ids(20), "batch_size": 2, "num_steps": 3, "offset": 0, "seed": 0},
     "text.one_hot": lambda: {"ids": ids(N, T), "vocab_size": V, "dtype": torch.float32},
@@ -711,7 +711,7 @@ def in_time(seconds=20):
 
 def used(result):
     """Use what a call gave as far as it can be: the first values of a generator, the inside of a context."""
-    if isinstance(result, (types.GeneratorType, text.Batches, text.Portions, sentiment.Buckets)):
+    if isinstance(result, (types.GeneratorType, text.Batches, text.BatchPortions, sentiment.Buckets)):
         list(itertools.islice(result, 2))
     elif isinstance(result, contextlib.AbstractContextManager) and not isinstance(result, nn.Module):
         with result:
