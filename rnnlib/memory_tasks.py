@@ -127,7 +127,7 @@ def _tried(model, task, length, generator, device):
     return task.share_right(model(inputs.to(device)), targets.to(device))
 
 
-def by_length(rows, task, cell):
+def task_results(rows, task, cell):
     """Return ``{length: shares right, one for each seed}``, at the better of the recorded rates.
 
     rows: what ``python -m benchmarks.memory`` recorded, ``data.load_results("memory")``.

@@ -202,7 +202,7 @@ def test_the_better_rate_is_shown_by_length():
     row = {"task": task, "cell": "RNN", "length": 5}
     rows = [row | {"lr": lr, "right": right} for lr, right in ((0.1, 0.2), (0.1, 0.9), (0.2, 0.5), (0.2, 0.5))]
     another = row | {"cell": "GRU", "lr": 0.1, "right": 1.0}
-    assert memory_tasks.by_length([*rows, another], task, "RNN") == {5: [0.2, 0.9]}
+    assert memory_tasks.task_results([*rows, another], task, "RNN") == {5: [0.2, 0.9]}
 
 
 def test_each_kind_of_line_is_named_once():

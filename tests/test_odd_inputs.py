@@ -368,7 +368,7 @@ GOOD = {
     "lettering.token_label": lambda: {"token": "t", "first": "DejaVu Sans"},
     "lettering.write_letters": lambda: {"axes": axes(), "places": [(0, 0)], "tokens": ["a"], "size": 10, "colour": "#222222"},
     "lettering.letters_below": lambda: {"axes": axes(), "characters": "time", "size": 10},
-    "memory_tasks.by_length": lambda: {"rows": [{"task": "add the two marked numbers", "cell": "GRU", "length": 2, "lr": 0.1, "right": 0.5}], "task": "add the two marked numbers", "cell": "GRU"},
+    "memory_tasks.task_results": lambda: {"rows": [{"task": "add the two marked numbers", "cell": "GRU", "length": 2, "lr": 0.1, "right": 0.5}], "task": "add the two marked numbers", "cell": "GRU"},
     "memory_tasks.learn": lambda: {"cell": "GRU", "task": "remember the first symbol", "length": 2, "seed": 0, "max_steps": 1, "lr": 0.01, "num_hiddens": 3, "device": "cpu"},
     "plots.enlarge_figures": lambda: {"zoom": 1.0},
     "plots.new_figure": lambda: {"width": 3.0, "height": 2.0, "rows": 1, "columns": 1, "options": {}},
