@@ -40,10 +40,10 @@ def alone(read):
     state, scores, bits = STEP.begin_state(1), None, []
     for character in read:
         i = VOCAB[character]
-        bits.append(0.0 if scores is None or i == 0 else -np.log2(serve.probabilities(scores)[i]))
+        bits.append(0.0 if scores is None or i == 0 else -np.log2(serve._probabilities(scores)[i]))
         scores, *state = STEP(np.array([i]), *state)
         scores = scores[0]
-    return bits, serve.probabilities(scores), scores, state
+    return bits, serve._probabilities(scores), scores, state
 
 
 def served(body, **options):
