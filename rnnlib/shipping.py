@@ -1,4 +1,4 @@
-"""A trained network leaves the notebook: exported, in few bits, in NumPy (chapter 10)."""
+"""A trained network leaves the notebook: exported, rounded, in NumPy (chapter 10)."""
 
 import copy
 import functools
