@@ -36,7 +36,7 @@ BAD_FILES = {
 def at(server, cache, monkeypatch):
     """Return a function that makes "tale" the only corpus, at `path` of the server."""
     monkeypatch.setattr(imdb, "HALVES", {})
-    monkeypatch.setattr(weather, "where", dict)
+    monkeypatch.setattr(weather, "weather_place", dict)
     monkeypatch.setattr(weather, "load_weather", lambda: None)
 
     def register(path, **changes):
