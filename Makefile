@@ -50,7 +50,7 @@ export RNNLIB_DATA := $(abspath $(RNNLIB_DATA))
 endif
 
 # The modules that the chapters write out; their lines are as long as those of a cell.
-taught = $(addprefix rnnlib/,$(addsuffix .py,text scratch gradients layers gates directions sentiment forecasting attention shipping sessions beyond recurrences))
+taught = $(addprefix rnnlib/,$(addsuffix .py,text scratch gradients layers gates directions sentiment forecasting attention shipping sessions beyond mazes))
 
 # The networks here are tiny: with more threads than one they wait for each other.
 settings = RNNLIB_LIVE=0 OMP_NUM_THREADS=1

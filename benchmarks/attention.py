@@ -49,7 +49,7 @@ class Words:
         self.ways = attention.spoken_words(data.load_cmudict())
         if len(self.ways) < 100_000:
             sys.exit("The dictionary is not here; the lines above say why.")
-        self.train, self.valid, self.test = data.split_words(self.ways, 2000, 2000, SPLITS[split])
+        self.train, self.valid, self.test = data.split_dictionary(self.ways, 2000, 2000, SPLITS[split])
         self.pairs = [attention.make_pair(w, self.ways[w][0], LETTERS, PHONEMES) for w in self.train[:most]]
 
     def judge(self, words, write):
@@ -59,7 +59,7 @@ class Words:
         for start in range(0, len(words), 250):
             rows = [torch.tensor(LETTERS[list(word)]) for word in words[start : start + 250]]
             guesses += [PHONEMES.decode(row) for row in write(rows)]
-        right = [attention.mistakes(g, self.ways[w])[0] == 0 for g, w in zip(guesses, words, strict=True)]
+        right = [attention.fewest_edits(g, self.ways[w])[0] == 0 for g, w in zip(guesses, words, strict=True)]
         share, rate = attention.word_and_error_rate(guesses, [self.ways[w] for w in words])
         found = {"words right": round(100 * share, 2), "phoneme error": round(100 * rate, 2)}
         for shortest, longest in ((2, 4), (5, 6), (7, 8), (9, 10), (11, 16)):
@@ -213,7 +213,7 @@ def beam():
             source = torch.tensor(LETTERS[list(word)])
             score, ids = attention.beam_search(model, source[None], width, 24)[0]
             found.append(PHONEMES.decode(ids))
-            if attention.mistakes(found[-1], words.ways[word])[0]:
+            if attention.fewest_edits(found[-1], words.ways[word])[0]:
                 wrong += 1
                 truth = max(log_p(model, source, PHONEMES[way]) for way in words.ways[word])
                 search += truth > score + 1e-4
@@ -238,7 +238,7 @@ class OneWay(attention.Encoder):
         outputs = self.rnn(self.embedding(source.T), lengths)  # (S, N, 2H)
         outputs = outputs * (torch.arange(outputs.shape[2]) < outputs.shape[2] // 2)
         state = torch.tanh(self.to_state(sentiment.both_ends_state(outputs, lengths)))
-        return attention.Memory(self.to_keys(outputs).transpose(0, 1), mask, state[None])
+        return attention.EncoderMemory(self.to_keys(outputs).transpose(0, 1), mask, state[None])
 
 
 def run_copy(kind, num_hiddens, seed, steps=1000, backwards=False):
@@ -246,7 +246,7 @@ def run_copy(kind, num_hiddens, seed, steps=1000, backwards=False):
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     turn = (lambda pair: pair._replace(source=pair.source.flip(0))) if backwards else (lambda pair: pair)
-    pairs = [turn(pair) for pair in attention.random_strings(64 * steps, 1, 20, generator)]
+    pairs = [turn(pair) for pair in attention.random_pairs(64 * steps, 1, 20, generator)]
     if kind == "transformer":
         model = attention.EncoderDecoder(
             attention.TransformerEncoder(14, num_hiddens), attention.TransformerDecoder(14, num_hiddens)
@@ -262,7 +262,7 @@ def run_copy(kind, num_hiddens, seed, steps=1000, backwards=False):
     row = {"model": kind, "hidden": num_hiddens, "seed": seed, "source": "backwards" if backwards else "as it is"}
     row |= {"parameters": count(model), "seconds": seconds}
     for length in COPY_LENGTHS:
-        tests = [turn(pair) for pair in attention.random_strings(200, length, length, generator)]
+        tests = [turn(pair) for pair in attention.random_pairs(200, length, length, generator)]
         row[str(length)] = round(attention.exact_match(model, tests, 32), 3)
     return row
 

@@ -17,7 +17,7 @@ from torch import nn
 
 import rnnlib
 from benchmarks import clock, record
-from rnnlib import beyond, data, recurrences, text
+from rnnlib import beyond, data, mazes, regularised, text
 from rnnlib.gradients import clip_gradients
 from rnnlib.layers import LanguageModel, ManyToOne
 from rnnlib.training import fit
@@ -92,10 +92,10 @@ def dropout_models(vocab_size):
 
     def locked(p_in, p_out, p_weights):
         model = plain()
-        model.embedding = nn.Sequential(model.embedding, beyond.LockedDropout(p_in))
-        model.dropout = beyond.LockedDropout(p_out)
+        model.embedding = nn.Sequential(model.embedding, regularised.LockedDropout(p_in))
+        model.dropout = regularised.LockedDropout(p_out)
         if p_weights:
-            beyond.drop_weights(model.rnn, p_weights)
+            regularised.drop_weights(model.rnn, p_weights)
         return model
 
     return {
@@ -138,12 +138,12 @@ def dropout():
 def maze():
     """CPU seconds until 95 % turn right (a running mean), in corridors of three lengths, at most 15 s."""
     rows = []
-    for name, make in (("GRU", beyond.Policy), ("GRU, wiped at each step", beyond.Forgetful)):
+    for name, make in (("GRU", mazes.Policy), ("GRU, wiped at each step", mazes.Forgetful)):
         for length in (5, 10, 20):
             for seed in SEEDS:
                 torch.manual_seed(seed)
                 policy, begun, mean, episodes = make(), time.process_time(), 0.5, 0
-                for _, right in beyond.maze_steps(policy, lambda length, right: length, length, seed):
+                for _, right in mazes.maze_steps(policy, lambda length, right: length, length, seed):
                     mean, episodes = 0.95 * mean + 0.05 * right, episodes + 1
                     seconds = time.process_time() - begun
                     if mean >= 0.95 or seconds > 15:
@@ -234,15 +234,15 @@ FULL = 4096  # a window that reaches back to the beginning
 def mixed(*kinds):
     """Return a function that makes a language model of these parts for V and D."""
     parts = {
-        "GRU": lambda D: recurrences.GRUMixer(D, D),
-        "GRU block": lambda D: recurrences.Block(recurrences.GRUMixer(D, D), D),
-        "minGRU block": lambda D: recurrences.Block(recurrences.MinGRU(D), D),
-        "RWKV block": lambda D: recurrences.Block(recurrences.TimeMixing(D), D),
-        "positions": lambda D: recurrences.StepEmbedding(D, 128),
-        "attention block": lambda D: recurrences.Block(recurrences.LocalAttention(D, FULL), D),
-        "local attention block": lambda D: recurrences.Block(recurrences.LocalAttention(D, 16), D),
+        "GRU": lambda D: beyond.GRUMixer(D, D),
+        "GRU block": lambda D: beyond.Block(beyond.GRUMixer(D, D), D),
+        "minGRU block": lambda D: beyond.Block(beyond.MinGRU(D), D),
+        "RWKV block": lambda D: beyond.Block(beyond.TimeMixing(D), D),
+        "positions": lambda D: beyond.StepEmbedding(D, 128),
+        "attention block": lambda D: beyond.Block(beyond.LocalAttention(D, FULL), D),
+        "local attention block": lambda D: beyond.Block(beyond.LocalAttention(D, 16), D),
     }
-    return lambda V, D: recurrences.MixedModel(V, D, *(parts[kind](D) for kind in kinds))
+    return lambda V, D: beyond.MixedModel(V, D, *(parts[kind](D) for kind in kinds))
 
 
 MIXERS = {
@@ -341,15 +341,15 @@ def scans(device=CPU):
     """
     rows = []
     for num_steps in (64, 256, 1024):
-        gru, min_gru = nn.GRU(128, 128).to(device), recurrences.MinGRU(128).to(device)
+        gru, min_gru = nn.GRU(128, 128).to(device), beyond.MinGRU(128).to(device)
         narrow = nn.GRU(128, 58).to(device)
         a, b = torch.rand(2, num_steps, 16, 128, device=device)
         a, b = a.requires_grad_(), b.requires_grad_()
         turned = [part.detach().transpose(0, 1).contiguous().requires_grad_() for part in (a, b)]
         h = torch.zeros(16, 128, device=device)
         rivals = {
-            "loop, unbind": lambda: recurrences.linear_recurrence(a, b, h).sum().backward(),  # noqa: B023
-            "doubling scan": lambda: recurrences.doubling_scan(a, b, h).sum().backward(),  # noqa: B023
+            "loop, unbind": lambda: beyond.linear_recurrence(a, b, h).sum().backward(),  # noqa: B023
+            "doubling scan": lambda: beyond.doubling_scan(a, b, h).sum().backward(),  # noqa: B023
             "nn.GRU": lambda: gru(b)[0].sum().backward(),  # noqa: B023
             "nn.GRU, 58": lambda: narrow(b)[0].sum().backward(),  # noqa: B023
             "minGRU": lambda: min_gru(b, h)[0].sum().backward(),  # noqa: B023

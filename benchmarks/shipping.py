@@ -42,7 +42,7 @@ def steps_of(model, layer_class, batch_size):
     cell = {nn.GRU: nn.GRUCell, nn.LSTM: nn.LSTMCell}[layer_class](layer.input_size, layer.hidden_size)
     for new, old in zip(cell.parameters(), layer.parameters(), strict=True):
         new.data = old.data
-    before = shipping.whole(tuple(part[0] for part in shipping.parts(state)))
+    before = shipping.from_parts(tuple(part[0] for part in shipping.parts(state)))
     return {
         f"{name}, as in training": lambda: step(ids, *shipping.parts(state)),
         f"{name}, bare": lambda: readout(layer(table[ids][None], state)[0]),
@@ -97,7 +97,7 @@ def shipping_sequence(device):
         torch.manual_seed(0)
         model = layers.LanguageModel(layer_class(32, 256), 28, nn.Embedding(28, 32)).eval()
         ids, state = torch.randint(28, (32, 128)), model.begin_state(32)
-        axes = shipping.whole(tuple({1: "batch"} for _ in shipping.parts(state)))
+        axes = shipping.from_parts(tuple({1: "batch"} for _ in shipping.parts(state)))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "all.onnx"
             shipping.save_onnx(shipping.for_onnx(model), (ids, state), path, ({0: "batch", 1: "time"}, axes))

@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmarks import clock
 from rnnlib import data, layers, pretrained, scratch, text, training
-from rnnlib.d2l_bridge import load_d2l, scratch_model
+from rnnlib.d2l_bridge import d2l_model, load_d2l
 
 V, N, T = 28, 32, 35  # vocabulary, batch size and steps of the classic chapter
 LAYERS = {"nn.RNN": nn.RNN, "nn.GRU": nn.GRU, "nn.LSTM": nn.LSTM}
@@ -107,7 +107,7 @@ def speed(device):
     rows = []
     for num_hiddens in (256, 512):
         nets = networks(num_hiddens, device)
-        net = scratch_model(V, num_hiddens, device)
+        net = d2l_model(V, num_hiddens, device)
         for ours, theirs in zip(nets["ScratchRNN"].params, net.params, strict=True):
             theirs.data.copy_(ours.data)
         if device.type == "cuda":
@@ -175,7 +175,7 @@ def falling_rate(device):
             windows = text.sequential_batches(ids[:size], 64, 25)
             history = training.fit(
                 model,
-                text.Portions(windows, tenth),
+                text.BatchPortions(windows, tenth),
                 10,
                 valid_batches=text.sequential_batches(ids[size:], 32, 50, offset=0),
                 valid_every=10,
@@ -205,9 +205,7 @@ def recipes(device):
         return lambda: training.run_epoch(model, batches, optimizer, 1.0)["train"]
 
     def theirs(num_hiddens):
-        step = d2l_step(
-            scratch_model(len(vocab), num_hiddens, device), text.sequential_batches(ids, N, T), device, False
-        )
+        step = d2l_step(d2l_model(len(vocab), num_hiddens, device), text.sequential_batches(ids, N, T), device, False)
         return lambda: math.exp(step())
 
     def adam(params):

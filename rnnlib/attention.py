@@ -56,7 +56,7 @@ def make_pair(source, target, source_vocab, target_vocab):
     )
 
 
-def random_strings(num_strings, shortest, longest, generator):
+def random_pairs(num_strings, shortest, longest, generator):
     """Return pairs of a random string over ten letters and itself."""
     guards.check_strings(num_strings, shortest, longest, generator)
     pairs = []
@@ -84,7 +84,7 @@ def shift_right(target):
     return torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], dim=1)
 
 
-class Memory(NamedTuple):
+class EncoderMemory(NamedTuple):
     """What an encoder hands over."""
 
     keys: torch.Tensor  # (N, S, H), one for each source token
@@ -105,14 +105,14 @@ class Encoder(nn.Module):
         self.to_state = nn.Linear(2 * num_hiddens, num_hiddens)
 
     def forward(self, source):
-        """Return the :class:`Memory` of a source (N, S)."""
+        """Return the :class:`EncoderMemory` of a source (N, S)."""
         mask = source != PAD  # (N, S)
         lengths = mask.sum(dim=1)  # (N,)
         vectors = self.dropout(self.embedding(source.T))  # (S, N, E)
         outputs = self.rnn(vectors, lengths)  # (S, N, 2H)
         state = torch.tanh(self.to_state(both_ends_state(outputs, lengths)))  # (N, H)
         keys = self.to_keys(self.dropout(outputs)).transpose(0, 1)  # (N, S, H)
-        return Memory(keys, mask, state[None])
+        return EncoderMemory(keys, mask, state[None])
 
 
 class Decoder(nn.Module):
@@ -203,7 +203,7 @@ def pair_loss(model, source, target):
     return F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=PAD)
 
 
-def warm_up_and_fall(step, num_steps, warm_up=50, end=0.02):
+def pair_schedule(step, num_steps, warm_up=50, end=0.02):
     """Return the factor of the learning rate: up in a line, then down to ``end``."""
     return min((step + 1) / warm_up, 1 - (1 - end) * step / num_steps)
 
@@ -213,7 +213,7 @@ def fit_pairs(model, batches, lr=4e-3, loss=pair_loss):
     guards.check_translation(model, batches, lr, loss)
     device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    factor = functools.partial(warm_up_and_fall, num_steps=len(batches))
+    factor = functools.partial(pair_schedule, num_steps=len(batches))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     losses = []
     model.train()
@@ -251,7 +251,7 @@ def until_eos(ids):
     return [row[: row.index(EOS)] if EOS in row else row for row in ids.tolist()]
 
 
-def extend(scores, log_p, width):
+def extend_beams(scores, log_p, width):
     """Return the best ways on from scores (K,), log_p (K, V): scores, rows, tokens."""
     total = (scores[:, None] + log_p).flatten()  # (K * V,)
     best, places = total.topk(min(width, len(total)))
@@ -268,7 +268,7 @@ def beam_search(model, source, width, max_steps):
     for _ in range(max_steps):
         logits, state, _ = model.decoder(ids, memory, state)  # (K, 1, V)
         log_p = logits[:, -1].log_softmax(dim=-1)  # (K, V)
-        scores, parents, tokens = extend(scores, log_p, width - len(finished))
+        scores, parents, tokens = extend_beams(scores, log_p, width - len(finished))
         written = torch.cat([written[parents], tokens[:, None]], dim=1)  # (K, steps)
         ended = tokens == EOS  # such a text leaves the beam, which shrinks
         finished += zip(scores[ended].tolist(), until_eos(written[ended]), strict=True)
@@ -291,7 +291,7 @@ def exact_match(model, pairs, max_steps=32):
     return sum(right) / len(right)
 
 
-def mistakes(guess, answers):
+def fewest_edits(guess, answers):
     """Return the edits from a guess to the closest of its answers, and its length.
 
     An edit puts in, takes out or replaces one token (Levenshtein, 1966).
@@ -302,7 +302,7 @@ def mistakes(guess, answers):
 def word_and_error_rate(guesses, answers):
     """Return the share of guesses without a mistake, and mistakes per true token."""
     guards.check_guesses(guesses, answers)
-    edits, lengths = zip(*map(mistakes, guesses, answers), strict=True)
+    edits, lengths = zip(*map(fewest_edits, guesses, answers), strict=True)
     return edits.count(0) / len(edits), sum(edits) / sum(lengths)
 
 
@@ -357,11 +357,11 @@ class TransformerEncoder(nn.Module):
         self.layers = nn.TransformerEncoder(layer, num_layers, norm, False)
 
     def forward(self, source):
-        """Return the :class:`Memory` of a source (N, S); its state is empty."""
+        """Return the :class:`EncoderMemory` of a source (N, S); its state is empty."""
         mask = source != PAD  # (N, S)
         vectors = self.embedding(source)  # (N, S, H)
         keys = self.layers(vectors, src_key_padding_mask=~mask)  # (N, S, H)
-        return Memory(keys, mask, source[None, :, :0])
+        return EncoderMemory(keys, mask, source[None, :, :0])
 
 
 class TransformerDecoder(nn.Module):

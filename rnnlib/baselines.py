@@ -71,7 +71,11 @@ class Table:
 
     def perplexity(self, ids):
         """Return the geometric mean of 1 / p over a text."""
-        return geometric_mean_of_inverses(self.probabilities(ids))
+        return _perplexity(self.probabilities(ids))
+
+    def perplexities(self, ids):
+        """Return the perplexity over a text of every order from 0 to this one, a list."""
+        return [_perplexity(p) for p in self.blends(ids)]
 
 
 class NGram(Table):
@@ -143,8 +147,8 @@ def _discounts(a):
     return np.clip([0, *by_count], 0, [0, 1, 2, 3])[np.minimum(a, 3)]
 
 
-def geometric_mean_of_inverses(p):
-    """Return the perplexity of the probabilities that a model gave to the tokens that came."""
+def _perplexity(p):
+    """Return the geometric mean of 1 / p of the probabilities that a model gave to the tokens that came."""
     guards.check_probabilities(p)
     return float(np.exp(-np.log(np.asarray(p)).mean()))
 
@@ -201,13 +205,13 @@ def _look_up(keys, values, codes):
     return np.where(keys[place] == codes, values[place], 0)
 
 
-def persistence(series, horizons):
+def persistence_baseline(series, horizons):
     """Return the forecast that nothing changes, (T, S, K), for a series (T, S)."""
     guards.check_horizons(horizons, series)
     return series[..., None].expand(*series.shape, len(horizons))
 
 
-def same_hour(series, horizons, season=24):
+def same_hour_baseline(series, horizons, season=24):
     """Return as forecast the newest known value at the same hour of day, (T, S, K)."""
     guards.check_horizons(horizons, series)
     guards.check_sizes(season=season)

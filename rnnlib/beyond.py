@@ -1,14 +1,19 @@
-"""Recipes that suit a state: short rows, dropout, a memory that acts (chapter 11)."""
+"""Rows that grow, recurrences h = a h + b, blocks to build with them (chapter 11)."""
 
 import itertools
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils import parametrize
 
 from rnnlib import guards
-from rnnlib.memory_tasks import TMaze, parity
+
+
+def parity(batch_size, length, generator):
+    """Draw rows of random bits (N, T, 1); the answer (N,) is 1 for oddly many ones."""
+    guards.check_drawn(generator, batch_size=batch_size, length=length)
+    bits = torch.randint(2, (batch_size, length), generator=generator)  # (N, T)
+    return bits[..., None].to(torch.get_default_dtype()), bits.sum(1) % 2
 
 
 def grown(length, right, goal):
@@ -58,117 +63,250 @@ def parity_right(model, length, num_rows=1000):
     return float((model(bits.to(device)).argmax(1).cpu() == odd).float().mean())
 
 
-class LockedDropout(nn.Module):
-    """Drop the same units at all steps of a row (Gal and Ghahramani, 2016)."""
+def linear_recurrence(a, b, h):
+    """Return all states (T, ...) of h_t = a_t h_(t-1) + b_t, begun at h."""
+    guards.check_recurrence(a, b, h)
+    states = []
+    for a_t, b_t in zip(a.unbind(), b.unbind(), strict=True):
+        h = a_t * h + b_t
+        states.append(h)
+    return torch.stack(states)
 
-    def __init__(self, p):
+
+def combine(earlier, later):
+    """Join two stretches of a recurrence into one: h = a2 (a1 h + b1) + b2."""
+    (a1, b1), (a2, b2) = earlier, later
+    return a1 * a2, a2 * b1 + b2
+
+
+def doubling_scan(a, b, h):
+    """Return the same states in log2(T) rounds (Hillis and Steele, 1986)."""
+    guards.check_recurrence(a, b, h)
+    b = torch.cat([(a[0] * h + b[0])[None], b[1:]])
+    reach = 1  # each pair (a, b) sums up so many steps
+    while reach < len(b):
+        joined = combine((a[:-reach], b[:-reach]), (a[reach:], b[reach:]))
+        a, b = (torch.cat([x[:reach], y]) for x, y in zip((a, b), joined, strict=True))
+        reach *= 2
+    return b
+
+
+class MinGRU(nn.Module):
+    """A GRU whose gate and candidate read the input alone (Feng et al., 2024)."""
+
+    def __init__(self, num_units):
         super().__init__()
-        guards.check_shares(p=p)
-        self.p = p
-
-    def forward(self, inputs):
-        """Return inputs (T, N, D) with units dropped and the others scaled up."""
-        guards.check_shapes("inputs (T, N, D)", inputs)
-        if not self.training:
-            return inputs
-        mask = torch.bernoulli(torch.full_like(inputs[:1], 1 - self.p))  # (1, N, D)
-        return inputs * mask / (1 - self.p)
-
-
-def drop_weights(rnn_layer, p):
-    """Drop each number of W_hh with probability p, drawn anew (Merity et al., 2018)."""
-    guards.check_shares(p=p)
-    guards.check_recurrent_weights(rnn_layer)
-    for name, _ in list(rnn_layer.named_parameters()):
-        if name.startswith("weight_hh"):
-            parametrize.register_parametrization(rnn_layer, name, nn.Dropout(p))
-    return rnn_layer
-
-
-class Policy(nn.Module):
-    """A network that acts on what it sees (N, 4) and on its state (N, H)."""
-
-    def __init__(self, num_hiddens=32):
-        super().__init__()
-        guards.check_sizes(num_hiddens=num_hiddens)
-        self.num_hiddens = num_hiddens
-        self.cell = nn.GRUCell(4, num_hiddens)
-        self.scores = nn.Linear(num_hiddens, 3)
-        self.value = nn.Linear(num_hiddens, 1)
+        guards.check_sizes(num_units=num_units)
+        self.num_units = num_units
+        self.gate = nn.Linear(num_units, num_units)
+        self.candidate = nn.Linear(num_units, num_units)
 
     def begin_state(self, batch_size):
-        """Return zeros (N, H)."""
-        guards.check_sizes(batch_size=batch_size)
-        return self.scores.weight.new_zeros(batch_size, self.num_hiddens)
+        """Return zeros (N, D)."""
+        return self.gate.weight.new_zeros(batch_size, self.num_units)
 
-    def forward(self, seen, state):
-        """Return scores (N, 3), a forecast of the return (N,), the new state (N, H)."""
-        guards.check_seen(self.num_hiddens, seen, state)
-        state = self.cell(seen, state)
-        return self.scores(state), self.value(state).squeeze(1), state
-
-
-class Forgetful(Policy):
-    """The same network, which wakes up afresh at every step."""
-
-    def forward(self, seen, state):
-        """Act on what is seen alone."""
-        guards.check_seen(self.num_hiddens, seen, state)
-        return super().forward(seen, torch.zeros_like(state))
+    def forward(self, inputs, state):
+        """Return all states (T, N, D) and the last one (N, D)."""
+        Z = torch.sigmoid(self.gate(inputs))  # (T, N, D)
+        states = linear_recurrence(1 - Z, Z * self.candidate(inputs), state)
+        return states, states[-1]
 
 
-def play(policy, maze, max_steps, generator):
-    """Act; return log p of the actions, entropy, forecast, reward, alive: (T, N)."""
-    guards.check_play(policy, maze, max_steps, generator)
-    state, steps = policy.begin_state(len(maze.sign)), []
-    while len(steps) < max_steps and not maze.done.all():
-        alive = ~maze.done
-        scores, value, state = policy(maze.observe(), state)
-        log_p = torch.log_softmax(scores, dim=1)  # (N, 3)
-        p = log_p.detach().exp()
-        action = torch.multinomial(p, 1, generator=generator)  # (N, 1)
-        reward = maze.act(action.squeeze(1))
-        entropy = -(log_p.exp() * log_p).sum(1)
-        log_p = log_p.gather(1, action).squeeze(1)  # (N,)
-        steps.append((log_p, entropy, value, reward, alive))
-    return [torch.stack(column) for column in zip(*steps, strict=True)]
+def wkv_step(k, v, state, decay, bonus):
+    """Return an average of all values so far, by key and age, and the new state.
+
+    All are (N, D). The state: a sum of values, the sum of their weights, and the
+    exponent that both are divided by (RWKV, version 4; Peng et al., 2023).
+    """
+    total, weight, top = state
+    high = torch.maximum(top, k + bonus)  # so that no exponential overflows
+    old, new = torch.exp(top - high), torch.exp(k + bonus - high)
+    output = (old * total + new * v) / (old * weight + new)
+    high = torch.maximum(top - decay, k)
+    old, new = torch.exp(top - decay - high), torch.exp(k - high)
+    return output, (old * total + new * v, old * weight + new, high)
 
 
-def discounted_returns(rewards, gamma=0.99):
-    """Return the worth of each step (T, N): its reward and all later, discounted."""
-    guards.check_rewards(rewards, gamma)
-    worth, backwards = torch.zeros_like(rewards[0]), []
-    for reward in reversed(rewards.unbind()):
-        worth = reward + gamma * worth  # (N,)
-        backwards.append(worth)
-    return torch.stack(backwards[::-1])
+def wkv(k, v, state, decay, bonus):
+    """Step through keys and values (T, N, D); return all outputs and the last state."""
+    guards.check_wkv(k, v, decay, bonus)
+    guards.check_shapes("k (T, N, D), state (N, D) (N, D) (N, D)", k, state)
+    outputs = []
+    for k_t, v_t in zip(k.unbind(), v.unbind(), strict=True):
+        output, state = wkv_step(k_t, v_t, state, decay, bonus)
+        outputs.append(output)
+    return torch.stack(outputs), state
 
 
-def policy_loss(log_p, entropy, value, rewards, alive):
-    """Return a loss that makes likelier what beat the forecast (Williams, 1992)."""
-    guards.check_episode(log_p, entropy, value, rewards, alive)
-    worth = discounted_returns(rewards)
-    surprise = worth - value.detach()  # (T, N)
-    actor = -log_p * surprise - 0.01 * entropy
-    critic = (value - worth) ** 2
-    return ((actor + 0.5 * critic) * alive).sum() / alive.sum()
+def wkv_parallel(k, v, decay, bonus):
+    """Return the outputs from an empty state at once: a softmax over the past."""
+    guards.check_wkv(k, v, decay, bonus)
+    t = torch.arange(len(k), device=k.device)
+    age = (t[:, None] - t)[..., None, None]  # (T, T, 1, 1): how long ago
+    scores = torch.where(age == 0, k + bonus, k - (age - 1) * decay)  # (T, T, N, D)
+    weights = torch.softmax(scores.masked_fill(age < 0, -torch.inf), dim=1)
+    return (weights * v).sum(1)
 
 
-def maze_steps(policy, grow, start=10, seed=0, num_mazes=64, lr=5e-3):
-    """Train in mazes for ever, of lengths that grow; yield (length, share right)."""
-    guards.check_growing(grow, start)
-    guards.check_learners(policy=policy)
-    guards.check_pace(lr, seed, num_mazes=num_mazes)
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(policy.parameters(), lr)
-    length = start
-    while True:
-        maze = TMaze(num_mazes, length, generator)
-        episode = play(policy, maze, 2 * length + 5, generator)
-        optimizer.zero_grad()
-        policy_loss(*episode).backward()
-        nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
-        optimizer.step()
-        right = float((episode[3] == 1).any(0).float().mean())
-        yield length, right
-        length = grow(length, right)
+class TimeMixing(nn.Module):
+    """The recurrent half of an RWKV block, version 4 (Peng et al., 2023)."""
+
+    def __init__(self, num_units):
+        super().__init__()
+        guards.check_sizes(num_units=num_units)
+        self.num_units = num_units
+        self.mix = nn.Parameter(torch.full((3, num_units), 0.5))
+        square = (nn.Linear(num_units, num_units, bias=False) for _ in range(4))
+        self.r, self.k, self.v, self.out = square
+        self.log_decay = nn.Parameter(torch.linspace(-5, 1, num_units))
+        self.bonus = nn.Parameter(torch.zeros(num_units))
+
+    def begin_state(self, batch_size):
+        """Return the last input, and an empty average: four tensors (N, D)."""
+        zeros = self.mix.new_zeros(batch_size, self.num_units)
+        return zeros, zeros, zeros, torch.full_like(zeros, -torch.inf)
+
+    def forward(self, inputs, state):
+        """Return outputs (T, N, D) and the state after them."""
+        last, *average = state
+        before = torch.cat([last[None], inputs[:-1]])  # (T, N, D)
+        r, k, v = (torch.lerp(before, inputs, share) for share in self.mix)
+        k, v, decay = self.k(k), self.v(v), self.log_decay.exp()
+        outputs, average = wkv(k, v, average, decay, self.bonus)
+        return self.out(torch.sigmoid(self.r(r)) * outputs), (inputs[-1], *average)
+
+
+class GRUMixer(nn.GRU):
+    """PyTorch's GRU as part of a block."""
+
+    def begin_state(self, batch_size):
+        """Return zeros (1, N, H)."""
+        return self.weight_hh_l0.new_zeros(1, batch_size, self.hidden_size)
+
+
+class LocalAttention(nn.Module):
+    """Attention over the last steps; its state is what it has kept of them."""
+
+    def __init__(self, num_units, window, num_heads=4):
+        super().__init__()
+        guards.check_heads(num_heads, num_units=num_units)
+        guards.check_sizes(window=window)
+        self.num_units, self.window, self.num_heads = num_units, window, num_heads
+        self.qkv = nn.Linear(num_units, 3 * num_units)
+        self.out = nn.Linear(num_units, num_units)
+
+    def begin_state(self, batch_size):
+        """Return no keys and no values, (0, N, D) each."""
+        nothing = self.out.weight.new_zeros(0, batch_size, self.num_units)
+        return nothing, nothing
+
+    def forward(self, inputs, state):
+        """Return outputs (T, N, D), and the keys and values of the last steps."""
+        q, *new = self.qkv(inputs).chunk(3, dim=2)  # (T, N, D) each
+        k, v = (torch.cat([kept, part]) for kept, part in zip(state, new, strict=True))
+        now = torch.arange(len(k), device=k.device)  # of all steps that are kept
+        age = now[len(k) - len(q) :, None] - now  # (T, kept + T)
+        seen = (age >= 0) & (age < self.window)
+        split = (x.unflatten(2, (self.num_heads, -1)) for x in (q, k, v))
+        heads = (x.permute(1, 2, 0, 3) for x in split)  # (N, heads, T, D / heads)
+        mixed = F.scaled_dot_product_attention(*heads, attn_mask=seen)
+        kept = k[1 - self.window :], v[1 - self.window :]
+        return self.out(mixed.permute(2, 0, 1, 3).flatten(2)), kept
+
+
+class StepEmbedding(nn.Module):
+    """Add to each step a vector for its number; the state counts the steps."""
+
+    def __init__(self, num_units, longest=512):
+        super().__init__()
+        guards.check_sizes(num_units=num_units, longest=longest)
+        self.table = nn.Embedding(longest, num_units)
+
+    def begin_state(self, batch_size):
+        """Return 0 for each row, (N,)."""
+        return self.table.weight.new_zeros(batch_size, dtype=torch.int64)
+
+    def forward(self, inputs, state):
+        """Return inputs (T, N, D) with their places added, and the new count (N,)."""
+        t = torch.arange(len(inputs), device=inputs.device)[:, None]
+        return inputs + self.table(state + t), state + len(inputs)
+
+
+class Block(nn.Module):
+    """Mix over time, then think at each step alone; both add to what was there."""
+
+    def __init__(self, mixer, num_units):
+        super().__init__()
+        guards.check_mixers(num_units, mixer)
+        self.mixer, self.norm = mixer, nn.LayerNorm(num_units)
+        widen = nn.Linear(num_units, 2 * num_units)
+        narrow = nn.Linear(2 * num_units, num_units)
+        self.think = nn.Sequential(nn.LayerNorm(num_units), widen, nn.GELU(), narrow)
+
+    def begin_state(self, batch_size):
+        """Return the state of the part that mixes over time."""
+        return self.mixer.begin_state(batch_size)
+
+    def forward(self, inputs, state):
+        """Return outputs of the same shape (T, N, D), and the state after them."""
+        mixed, state = self.mixer(self.norm(inputs), state)
+        inputs = inputs + mixed
+        return inputs + self.think(inputs), state
+
+
+class MixedModel(nn.Module):
+    """A language model of parts, each ``outputs, state = part(inputs, state)``."""
+
+    def __init__(self, vocab_size, num_units, *parts):
+        super().__init__()
+        guards.check_sizes(vocab_size=vocab_size)
+        guards.check_mixers(num_units, *parts)
+        self.vocab_size = vocab_size
+        self.embedding = nn.Embedding(vocab_size, num_units)
+        self.parts = nn.ModuleList(parts)
+        scores = nn.Linear(num_units, vocab_size)
+        self.read_out = nn.Sequential(nn.LayerNorm(num_units), scores)
+
+    def begin_state(self, batch_size, device=None):
+        """Return the state of each part before the first token."""
+        guards.check_begin(batch_size, device)
+        return tuple(part.begin_state(batch_size) for part in self.parts)
+
+    def forward(self, ids, state=None):
+        """Read ids (N, T); return logits (T * N, V), time first, and the states."""
+        guards.check_mixed_inputs(self, ids, state)
+        if state is None:
+            state = self.begin_state(len(ids))
+        vectors, states = self.embedding(ids.T), []  # (T, N, D)
+        for part, before in zip(self.parts, state, strict=True):
+            vectors, after = part(vectors, before)
+            states.append(after)
+        return self.read_out(vectors).flatten(0, 1), tuple(states)
+
+
+def selective_scan(x, step, A, B, C, h):
+    """Run a selective state space (Gu and Dao, 2023) from the state h (N, D, S).
+
+    x and step are (T, N, D), A is (D, S) and negative, B and C are (T, N, S).
+    """
+    guards.check_selective(x, step, A, B, C, h)
+    a = torch.exp(step[..., None] * A)  # (T, N, D, S)
+    b = (step * x)[..., None] * B[:, :, None]  # (T, N, D, S)
+    states = linear_recurrence(a, b, h)
+    return (states * C[:, :, None]).sum(-1), states[-1]
+
+
+def matrix_memory(q, k, v, keep, write, state):
+    """Run a memory that is a matrix (xLSTM's mLSTM; Beck et al., 2024).
+
+    q, k, v are (T, N, D), the gates (T, N, 1); the state is a matrix (N, D, D) and
+    the sum of its keys (N, D).
+    """
+    guards.check_matrix_memory(q, k, v, keep, write, state)
+    memory, keys = state
+    pairs = v[..., :, None] * k[..., None, :]  # (T, N, D, D)
+    memories = linear_recurrence(keep[..., None], write[..., None] * pairs, memory)
+    sums = linear_recurrence(keep, write * k, keys)
+    found = (memories @ q[..., None]).squeeze(-1)  # (T, N, D)
+    size = (sums * q).sum(-1, keepdim=True).abs().clamp(min=1)  # (T, N, 1)
+    return found / size, (memories[-1], sums[-1])

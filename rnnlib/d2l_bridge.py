@@ -16,7 +16,7 @@ stand in the way of running it today. They are met here, and only here; the rest
 Nothing numerical changes: what you get is the published d2l, with its own models, training loop and results.
 
 One part of the book is not in its package: the parameters and the recurrence that ``d2l.RNNModelScratch`` asks for are
-left to its reader. ``scratch_model`` supplies them, written for this package to the book's recipe.
+left to its reader. ``d2l_model`` supplies them, written for this package to the book's recipe.
 """
 
 import contextlib
@@ -106,7 +106,7 @@ def quiet_animator():
         d2l.Animator = drawing
 
 
-def scratch_model(vocab_size, num_hiddens, device):
+def d2l_model(vocab_size, num_hiddens, device):
     """Return d2l's ``RNNModelScratch`` with the parameters and the recurrence that its book describes.
 
     Args:

@@ -5,10 +5,10 @@ import math
 import matplotlib
 import numpy as np
 import torch
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
 from matplotlib.path import Path
 
-from rnnlib import lettering, plots, recurrences
+from rnnlib import beyond, lettering, plots
 
 
 def draw_unrolled(word="time"):
@@ -150,7 +150,7 @@ def draw_passes(runs, landmarks):
             rounds, perplexities = history.column(column)
             look = {"linestyle": "none", "fillstyle": "none", "color": colour} | look
             axes.plot(np.array(rounds) / 10, np.log2(perplexities), **look)
-    plots.draw_landmarks(axes, landmarks)
+    plots.landmark_lines(axes, landmarks)
     axes.set(xlabel="passes over the text", ylabel="bits per character", ylim=(1.7, 3.1))
     axes.legend(title="lines: training, circles: held-out", bbox_to_anchor=(1, 0.88))
     return fig
@@ -530,36 +530,6 @@ def draw_map_on(axes, weights, columns, rows):
     return image
 
 
-def draw_text_on(axes, characters, values, colours, limits, framed=None, columns=76, rows=9):
-    """Write a text with its line ends, each character on a ground that shows its value; NaN leaves the ground white.
-
-    Args:
-        axes: where.
-        characters: list of one-character tokens; what doesn't fit is left out.
-        values: one number for each, (T,).
-        colours: name of a colour map, and ``limits`` the values of its two ends.
-        framed: number of a character to frame.
-        columns, rows: of the page.
-    """
-    grid, places, shown, row, column = np.full((rows, columns), np.nan), [], [], 0, 0
-    for number, (character, value) in enumerate(zip(characters, values, strict=True)):
-        if character != "\n" and column == columns:
-            row, column = row + 1, 0
-        if row == rows:
-            break
-        grid[row, column if column < columns else columns - 1] = value
-        places.append((column, row))
-        shown.append("" if character == " " else character if character != "\n" else "⏎")
-        if number == framed:
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, color=plots.INK, zorder=3))
-        row, column = (row + 1, 0) if character == "\n" else (row, column + 1)
-    axes.imshow(grid, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
-    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
-    axes.axis("off")
-    drawn = [(place, token) for place, token in zip(places, shown, strict=True) if token]
-    lettering.write_letters(axes, [place for place, _ in drawn], [token for _, token in drawn], size=9)
-
-
 def draw_maps(maps):
     """Return a Figure of attention maps below each other, each given by weights (T, S), source and written tokens."""
     fig, grid = plots.new_figure(height=2.7 * len(maps), rows=len(maps), squeeze=False)
@@ -698,7 +668,7 @@ def draw_looks(num_steps=24):
     values = torch.eye(num_steps)[:, None]  # (T, 1, T): which step a weight falls on
     keys = k.expand(-1, 1, num_steps)
     fig, panels = plots.new_figure(height=2.7, columns=3, sharey=True)
-    weights = [recurrences.wkv_parallel(keys, values, torch.tensor(w), torch.tensor(0.0))[:, 0] for w in (0.02, 0.5)]
+    weights = [beyond.wkv_parallel(keys, values, torch.tensor(w), torch.tensor(0.0))[:, 0] for w in (0.02, 0.5)]
     scores = torch.randn(num_steps, num_steps, generator=generator)
     weights.append(scores.masked_fill((age < 0) | (age >= 6), -torch.inf).softmax(1))
     names = ("RWKV-like, slow decay", "RWKV-like, fast decay", "local attention, 6 steps")
@@ -709,14 +679,10 @@ def draw_looks(num_steps=24):
     return fig
 
 
-def far_wall(length):
-    """Return where the wall behind the junction is drawn: far enough for a number before it."""
-    return length - 0.5 + max(1.0, length / 12)
-
-
 def draw_maze_on(axes, length, sign, place=None):
     """Draw a T-maze of a length: the sign (1 up, 2 down) at its start, and who walks there as a dot."""
-    wall, far = {"color": plots.INK, "linewidth": 2}, far_wall(length)
+    wall = {"color": plots.INK, "linewidth": 2}
+    far = length - 0.5 + max(1.0, length / 12)  # the wall behind the junction: a number stands before it
     middle = (length - 0.5 + far) / 2
     for side in (-1, 1):
         axes.plot([-0.5, length - 0.5], [side * 0.5] * 2, **wall)

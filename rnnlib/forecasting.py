@@ -18,7 +18,7 @@ from rnnlib.gradients import clip_gradients, detach
 # Data
 
 
-def mend(rows):
+def mend_hours(rows):
     """Return a station's hours on an even grid: °C, millibars, wind in m/s.
 
     rows: of one station in the table of :func:`rnnlib.data.load_weather`. The wind is
@@ -36,14 +36,14 @@ def mend(rows):
     return celsius.assign(pressure=hours["pressure"], west=west, south=south)
 
 
-def clock(times):
+def hours_on_circle(times):
     """Return the time of day as a point on a circle, (T, 2), for an index of times."""
     guards.check_times(times)
     angle = torch.tensor(2 * np.pi * times.hour.to_numpy() / 24)
     return torch.stack([angle.sin(), angle.cos()], dim=1).float()
 
 
-def features(measured, clock):
+def forecaster_inputs(measured, clock):
     """Return what a forecaster reads, (T, S, 2C + 2), for measured columns (T, S, C).
 
     The station's own, how far the others' mean is from them, and the time of day.
@@ -55,7 +55,7 @@ def features(measured, clock):
     return torch.cat([measured, others - measured, clock], dim=2)
 
 
-def future(series, horizons):
+def future_values(series, horizons):
     """Return what (T, S) will be at each horizon, (T, S, K); NaN where unknown."""
     guards.check_horizons(horizons, series)
     ahead = torch.full((*series.shape, len(horizons)), torch.nan)
@@ -65,7 +65,7 @@ def future(series, horizons):
     return ahead
 
 
-def only(truth, horizons, start, stop):
+def only_hours(truth, horizons, start, stop):
     """Return a truth (T, S, K) with NaN outside the hours from start on, before stop.
 
     An hour is that which is forecast, t + h, not that of the forecast, t.
@@ -78,7 +78,7 @@ def only(truth, horizons, start, stop):
     return part
 
 
-def scale_of(series, stop):
+def series_scale(series, stop):
     """Return mean and deviation (D,) of the known rows (…, D) before stop."""
     guards.check_scale(series, stop)
     known = series[:stop].flatten(0, -2)
@@ -148,7 +148,7 @@ class Forecaster(nn.Module):
         return self.linear(self.drop_out(outputs)).unflatten(2, self.shape), state
 
 
-def pieces(series, num_pieces):
+def cut_series(series, num_pieces):
     """Cut (T, S, …) into pieces side by side, (T // num_pieces, num_pieces * S, …)."""
     guards.check_pieces(series, num_pieces)
     length = len(series) // num_pieces
@@ -167,7 +167,7 @@ def train_forecaster(
     guards.check_sizes(epochs=epochs, num_pieces=num_pieces, chunk=chunk)
     guards.check_rates(lr=lr)
     device = model.linear.weight.device
-    X, Y = pieces(inputs, num_pieces).to(device), pieces(targets, num_pieces).to(device)
+    X, Y = (cut_series(part, num_pieces).to(device) for part in (inputs, targets))
     optimizer = torch.optim.AdamW(model.parameters(), lr)
     steps = epochs * math.ceil(len(X) / chunk)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
@@ -186,7 +186,7 @@ def train_forecaster(
 
 
 @torch.no_grad()
-def run(model, inputs):
+def run_forecaster(model, inputs):
     """Return the forecasts after every row of inputs (T, S, D), on the CPU."""
     guards.check_run_inputs(model, inputs)
     model.eval()
@@ -215,7 +215,7 @@ def coverage(low, high, truth):
     return inside.where(~truth.isnan(), torch.nan).flatten(0, 1).nanmean(dim=0)
 
 
-def adapt(low, middle, high, truth, horizon, aim=0.8, gamma=0.02):
+def adapt_intervals(low, middle, high, truth, horizon, aim=0.8, gamma=0.02):
     """Return factors (T, S) for both halves of one horizon's intervals, each (T, S).
 
     A miss makes a factor grow, a hit makes it shrink, so that in the long run a share
@@ -239,7 +239,7 @@ def adapt(low, middle, high, truth, horizon, aim=0.8, gamma=0.02):
 # As the hours arrive
 
 
-class Stream:
+class ForecastStream:
     """A forecaster that is told hour after hour; mean, std: of its inputs, (D,)."""
 
     def __init__(self, model, mean, std):
@@ -254,7 +254,7 @@ class Stream:
         if self.last is not None:
             measured = measured.where(~measured.isnan(), self.last)
         self.last = measured
-        inputs = features(measured[None], clock[None])  # (1, S, D)
+        inputs = forecaster_inputs(measured[None], clock[None])  # (1, S, D)
         inputs = (inputs - self.mean) / self.std
         inputs = inputs.nan_to_num(0.0)  # never measured yet: the mean
         inputs = inputs.to(self.model.linear.weight.device)
@@ -262,14 +262,14 @@ class Stream:
         return forecasts[0].cpu()
 
 
-def surprise(low, middle, high, truth):
+def forecast_surprise(low, middle, high, truth):
     """Return how far a truth is from the middle, in halves of the interval there."""
     guards.check_together(low=low, middle=middle, high=high, truth=truth)
     half = torch.where(truth > middle, high - middle, middle - low)
     return (truth - middle) / half.clamp(min=1e-6)
 
 
-def running_sums(surprises, slack):
+def surprise_sums(surprises, slack):
     """Return the larger of two sums (T, …), of z - slack and -z - slack, never below 0.
 
     One surprise is forgotten, many in one direction add up (Page, 1954).

@@ -180,7 +180,7 @@ def truncated_gradient(model, X, Y, num_steps):
     return float(total), gradient
 
 
-def saved_bytes(forward, params=()):
+def backward_bytes(forward, params=()):
     """Return how many bytes ``forward()`` stores for its backward pass.
 
     Each tensor counts once; ``params``, which stay in memory anyway, don't count.

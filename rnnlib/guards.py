@@ -1363,7 +1363,7 @@ def check_repeatable(**batches):
 def check_fitting(model, **batches):
     """Refuse minibatches that a language model can't read, where looking at them takes none away from training."""
     for given in batches.values():
-        given = getattr(given, "batches", given)  # of Portions
+        given = getattr(given, "batches", given)  # of BatchPortions
         vocab_size = getattr(model, "vocab_size", None)
         if isinstance(given, (list, tuple)):
             for minibatch in given:

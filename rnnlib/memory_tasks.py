@@ -1,4 +1,4 @@
-"""Tasks that need a long memory, and how soon each kind of layer learns them (chapters 5 and 11)."""
+"""Tasks that need a long memory, and how soon each kind of layer learns them (chapter 5)."""
 
 import time
 from collections.abc import Callable
@@ -42,44 +42,6 @@ def add_two(batch_size, length, generator):
         marks.scatter_(1, place, 1.0)
     inputs = torch.stack([numbers, marks], dim=2)  # (N, T, 2)
     return inputs, (numbers * marks).sum(1, keepdim=True)  # (N, 1)
-
-
-def parity(batch_size, length, generator):
-    """Draw rows of random bits (N, T, 1); the answer (N,) is 1 for oddly many ones."""
-    guards.check_drawn(generator, batch_size=batch_size, length=length)
-    bits = torch.randint(2, (batch_size, length), generator=generator)  # (N, T)
-    return bits[..., None].to(torch.get_default_dtype()), bits.sum(1) % 2
-
-
-class TMaze:
-    """N corridors at once: a sign at the start says where to turn (Bakker, 2002).
-
-    Actions: 0 ahead, 1 up, 2 down. Rewards: 1 turned right, -1 wrong, -0.05 a bump.
-    """
-
-    def __init__(self, num_mazes, length, generator):
-        guards.check_drawn(generator, num_mazes=num_mazes, length=length)
-        self.length = length
-        self.sign = torch.randint(1, 3, (num_mazes,), generator=generator)  # an action
-        self.place = torch.zeros_like(self.sign)
-        self.done = torch.zeros(num_mazes, dtype=torch.bool)
-
-    def observe(self):
-        """Return what is seen, one-hot (N, 4): sign up or down, corridor, junction."""
-        junction = 3 - (self.place < self.length).long()  # 3, and 2 in the corridor
-        seen = torch.where(self.place == 0, self.sign - 1, junction)
-        return F.one_hot(seen, 4).to(torch.get_default_dtype())
-
-    def act(self, action):
-        """Move by the actions (N,); return the rewards (N,), 0 where all is done."""
-        guards.check_actions(self.sign, action)
-        at_end, ahead = self.place == self.length, action == 0
-        turned = at_end & ~ahead & ~self.done
-        bumped = (at_end == ahead) & ~self.done
-        right = (action == self.sign).float()
-        self.place = self.place + (ahead & ~at_end)
-        self.done = self.done | turned
-        return turned * (2 * right - 1) - 0.05 * bumped
 
 
 def _right_class(outputs, targets):
@@ -165,7 +127,7 @@ def _tried(model, task, length, generator, device):
     return task.share_right(model(inputs.to(device)), targets.to(device))
 
 
-def by_length(rows, task, cell):
+def task_results(rows, task, cell):
     """Return ``{length: shares right, one for each seed}``, at the better of the recorded rates.
 
     rows: what ``python -m benchmarks.memory`` recorded, ``data.load_results("memory")``.

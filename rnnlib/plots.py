@@ -88,7 +88,7 @@ def stacked_axes(height, height_ratios, left, right=0.985, bottom=0.05, hspace=0
     return fig, fig.subplots(len(height_ratios), height_ratios=height_ratios, gridspec_kw=places, squeeze=False)[:, 0]
 
 
-def draw_bars(axes, places, heights, **style):
+def narrow_bars(axes, places, heights, **style):
     """Draw bars that leave room for a second one at each place; one artist draws faster than many."""
     points = 72 * axes.get_position().width * axes.figure.get_figwidth()
     axes.vlines(places, 0, heights, linewidth=0.37 * points / len(places), **style)
@@ -166,7 +166,7 @@ def _on_axis(value):
     return 0.94 <= value < LARGEST
 
 
-def draw_landmarks(axes, landmarks):
+def landmark_lines(axes, landmarks):
     """Draw a dotted line with its name for each landmark perplexity; names too close together form one block."""
     blocks = []  # of (name, value)
     landmarks = {name: value for name, value in landmarks.items() if _on_axis(value)}
@@ -250,7 +250,7 @@ class LiveCurve(LivePicture):
         """Put the history into the figure's lines; the number of artists stays the same."""
         if self.landmarks is None:
             self.landmarks = history.landmarks
-            draw_landmarks(self.axes, self.landmarks)
+            landmark_lines(self.axes, self.landmarks)
         for line, key in ((self.train, "train"), (self.valid, "valid")):
             epochs, values = history.column(key)
             line.set_data(epochs, [value if _on_axis(value) else math.nan for value in values])
@@ -302,7 +302,7 @@ class AccuracyCurve(LivePicture):
         )
 
 
-class TextReport:
+class _TextReport:
     """The status of a training as one line of text, rewritten in place on a terminal; for scripts."""
 
     def __init__(self):
@@ -326,14 +326,14 @@ class TextReport:
             self._printed_at, self._width = now, len(status)
 
 
-def live_report(picture=LiveCurve):
+def live_picture(picture=LiveCurve):
     """Return a new live picture in Jupyter and the line of text elsewhere."""
     with contextlib.suppress(ImportError):
         from IPython import get_ipython
 
         if hasattr(get_ipython(), "kernel"):
             return picture()
-    return TextReport()
+    return _TextReport()
 
 
 def curve_figure(history):

@@ -49,7 +49,7 @@ def train_shakespeare(model, train_ids, valid_ids, epochs, **options):
     decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=rounds)
     return training.fit(
         model,
-        text.Portions(windows, tenth),
+        text.BatchPortions(windows, tenth),
         rounds,
         valid_batches=text.sequential_batches(valid_ids, 32, 50, offset=0),
         valid_every=epochs,
@@ -115,7 +115,7 @@ def time_machine_model(layer_class, num_hiddens):
     return layers.LanguageModel(layer, len(LETTERS), embedding, dropout=0.3)
 
 
-def time_machine(layer_class, num_hiddens, lr):
+def _time_machine(layer_class, num_hiddens, lr):
     """Train a checkpoint of chapter 5 and return the model, its history and the ids that it learned from."""
     device = environment.setup(seed=0)
     ids = LETTERS[list(text.clean(data.load_text("time_machine")))]
@@ -145,7 +145,7 @@ def phonemes_attention(epochs=6):
     """Train the checkpoint of chapter 9 and return the model, its history and the ids that it learned to write."""
     device = environment.setup(seed=0)
     ways = attention.spoken_words(data.load_cmudict())
-    train, valid, _ = data.split_words(ways, 2000, 2000)
+    train, valid, _ = data.split_dictionary(ways, 2000, 2000)
     symbols = attention.LETTERS, attention.PHONEMES
     pairs, held_out = ([attention.make_pair(w, ways[w][0], *symbols) for w in part] for part in (train, valid))
     model = phoneme_model().to(device)
@@ -163,7 +163,7 @@ def trained_phoneme_model():
     """Return the model of chapter 9 with the weights of its checkpoint."""
     model = phoneme_model()
     weights, _ = load("phonemes_attention")
-    check_shapes("phonemes_attention", weights, model.state_dict())
+    _check_tensors("phonemes_attention", weights, model.state_dict())
     model.load_state_dict(weights)
     return model.eval()
 
@@ -171,9 +171,9 @@ def trained_phoneme_model():
 RECIPES = {
     "shakespeare_gru": shakespeare_gru,
     "shakespeare_lstm": shakespeare_lstm,
-    "time_machine_rnn": functools.partial(time_machine, nn.RNN, 260, lr=3e-3),
-    "time_machine_gru": functools.partial(time_machine, nn.GRU, 148, lr=1e-2),
-    "time_machine_lstm": functools.partial(time_machine, nn.LSTM, 128, lr=1.4e-2),
+    "time_machine_rnn": functools.partial(_time_machine, nn.RNN, 260, lr=3e-3),
+    "time_machine_gru": functools.partial(_time_machine, nn.GRU, 148, lr=1e-2),
+    "time_machine_lstm": functools.partial(_time_machine, nn.LSTM, 128, lr=1.4e-2),
     "phonemes_attention": phonemes_attention,
 }
 
@@ -207,8 +207,8 @@ def load_or_train(model, train, ids, checkpoint=None):
         print(f"The checkpoint {str(checkpoint)!r} learned from another text, so the model is trained here.")
         return train()
     state = model.state_dict()
-    check_shapes(checkpoint, weights, {plain(name): tensor for name, tensor in state.items()})
-    model.load_state_dict({name: weights[plain(name)] for name in state})
+    _check_tensors(checkpoint, weights, {_plain_name(name): tensor for name, tensor in state.items()})
+    model.load_state_dict({name: weights[_plain_name(name)] for name in state})
     history = training.History(json.loads(facts["landmarks"]))
     history.extend(json.loads(facts["history"]))
     history.status = "finished"
@@ -235,12 +235,12 @@ def load_model(name):
     weights, _ = load(name)
     build, vocab = MODELS[name]
     model = build()
-    check_shapes(name, weights, model.state_dict())
+    _check_tensors(name, weights, model.state_dict())
     model.load_state_dict(weights)
     return model.eval(), vocab
 
 
-def check_shapes(checkpoint, weights, wanted):
+def _check_tensors(checkpoint, weights, wanted):
     """Raise a ValueError that names the first misfit unless a checkpoint has just the tensors that a model wants."""
     for name in [*wanted, *weights]:
         there, here = (tuple(part[name].shape) if name in part else "nothing" for part in (weights, wanted))
@@ -305,7 +305,7 @@ def save(path, model, history, ids):
         "history": json.dumps(list(history), default=float),  # a number of NumPy's, or a tensor
         "landmarks": json.dumps(dict(history.landmarks), default=float),
     }
-    weights = {plain(name): tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    weights = {_plain_name(name): tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
                for name, tensor in model.state_dict().items()}  # fmt: skip
     try:
         with tempfile.TemporaryDirectory(dir=Path(path).parent) as inside:
@@ -316,7 +316,7 @@ def save(path, model, history, ids):
         raise ValueError(f"path={str(path)!r} can't be written: {error.strerror}") from None
 
 
-def plain(name):
+def _plain_name(name):
     """Return the name that a tensor has in a model that isn't compiled."""
     guards.check_text(name=name)
     return name.replace("_orig_mod.", "")
@@ -328,7 +328,7 @@ def fingerprint(ids):
     return hashlib.sha256(text.as_tensor(ids).to(torch.int64).cpu().numpy().tobytes()).hexdigest()
 
 
-def main(names):
+def _main(names):
     """Train the checkpoints with these names and write their files."""
     for name in names or RECIPES:
         if name not in RECIPES:
@@ -339,4 +339,4 @@ def main(names):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    _main(sys.argv[1:])

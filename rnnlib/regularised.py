@@ -9,11 +9,39 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from rnnlib import beyond, environment, gradients, guards, scratch, text, training
+from rnnlib import environment, gradients, guards, scratch, text, training
 
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # of a layer of nn.LSTM
+
+
+class LockedDropout(nn.Module):
+    """Drop the same units at all steps of a row (Gal and Ghahramani, 2016)."""
+
+    def __init__(self, p):
+        super().__init__()
+        guards.check_shares(p=p)
+        self.p = p
+
+    def forward(self, inputs):
+        """Return inputs (T, N, D) with units dropped and the others scaled up."""
+        guards.check_shapes("inputs (T, N, D)", inputs)
+        if not self.training:
+            return inputs
+        mask = torch.bernoulli(torch.full_like(inputs[:1], 1 - self.p))  # (1, N, D)
+        return inputs * mask / (1 - self.p)
+
+
+def drop_weights(rnn_layer, p):
+    """Drop each number of W_hh with probability p, drawn anew (Merity et al., 2018)."""
+    guards.check_shares(p=p)
+    guards.check_recurrent_weights(rnn_layer)
+    for name, _ in list(rnn_layer.named_parameters()):
+        if name.startswith("weight_hh"):
+            parametrize.register_parametrization(rnn_layer, name, nn.Dropout(p))
+    return rnn_layer
 
 
 class _Learner(nn.Module):
@@ -27,9 +55,9 @@ class _Learner(nn.Module):
         self.layers = nn.ModuleList(nn.LSTM(D, H) for D, H in itertools.pairwise(sizes))
         for k, layer in enumerate(self.layers):
             layer.load_state_dict({f"{part}_l0": getattr(model.rnn, f"{part}_l{k}") for part in PARTS})
-            beyond.drop_weights(layer, 0.25)
+            drop_weights(layer, 0.25)
         between = [0.35] * (len(self.layers) - 1)
-        self.dropouts = nn.ModuleList(map(beyond.LockedDropout, (0.05, *between, 0.4)))
+        self.dropouts = nn.ModuleList(map(LockedDropout, (0.05, *between, 0.4)))
 
     def forward(self, ids, states):
         """Read ids (N, T) from a state for each layer; return the logits (T * N, V) and the last states."""

@@ -30,7 +30,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from rnnlib import guards, pages, pretrained, shipping
-from rnnlib.sessions import Pool
+from rnnlib.sessions import SessionPool
 from rnnlib.sessions import serve as answer_all
 from rnnlib.text import Vocab, as_vocab
 
@@ -55,14 +55,14 @@ class Server:
         guards.check_rates(idle=idle)
         guards.check_begins(step)
         self.vocab, self.idle, self.title = as_vocab(vocab), idle, title
-        self.pool = Pool(step, step.begin_state(sessions))
+        self.pool = SessionPool(step, step.begin_state(sessions))
         self.sessions = set()
         self.port = self._http = self._worker = None
 
     async def start(self, port=0):
         """Listen on a port of 127.0.0.1; 0 lets the system choose one, which is then ``port``."""
         application = Application(
-            [("/", Page, {"server": self}), ("/stream", Session, {"server": self})],
+            [("/", Page, {"server": self}), ("/stream", _Session, {"server": self})],
             websocket_max_message_size=LARGEST_MESSAGE,
             websocket_ping_interval=20,
             log_function=lambda handler: None,
@@ -106,7 +106,7 @@ class Page(Local, RequestHandler):
         self.write(pages.fill_page("live.html", title=self.server.title))
 
 
-class Session(Local, WebSocketHandler):
+class _Session(Local, WebSocketHandler):
     """One client: a row of the pool from its first moment to its last."""
 
     def initialize(self, server):
@@ -182,7 +182,7 @@ class Session(Local, WebSocketHandler):
         for character in text:
             bits.append(self.surprise(self.vocab[character]))
             await self.step(character)
-        p = probabilities(self.scores)
+        p = _probabilities(self.scores)
         best = np.argsort(-p)[:5]
         return {"bits": bits, "next": [[self.vocab.tokens[i], round(float(p[i]), 4)] for i in best]}
 
@@ -190,7 +190,7 @@ class Session(Local, WebSocketHandler):
         """Return the bits of an id under the present scores; the first character and unknown ones are not judged."""
         if self.scores is None or token_id == 0:
             return 0.0
-        return round(-math.log2(max(probabilities(self.scores)[token_id], 1e-9)), 2)
+        return round(-math.log2(max(_probabilities(self.scores)[token_id], 1e-9)), 2)
 
     async def do_suggest(self, length):
         """Say what is likeliest to follow; the state stays where the text ends."""
@@ -210,7 +210,7 @@ class Session(Local, WebSocketHandler):
             raise ValueError('there is nothing to go on from: send {"read": "…"} first')
         generator, written = np.random.default_rng(seed), ""
         for _ in range(length):
-            p = probabilities(self.scores, temperature)
+            p = _probabilities(self.scores, temperature)
             written += self.vocab.tokens[int(generator.choice(len(p), p=p))]
             await self.step(written[-1])
         return {"written": written}
@@ -223,7 +223,7 @@ class Session(Local, WebSocketHandler):
         return {"restarted": True}
 
 
-def probabilities(scores, temperature=1.0):
+def _probabilities(scores, temperature=1.0):
     """Return the distribution of the next character, (V,), in float64; <unk>, id 0, is never written."""
     guards.check_scores(scores, temperature)
     scores = np.asarray(scores, "f8") / temperature
@@ -259,7 +259,7 @@ def understood(message):
     return action, value, options
 
 
-def load_step(name):
+def _load_step(name):
     """Return the step in NumPy and the vocabulary of a checkpoint's name, or of a quantised file's path."""
     guards.check_text(name=name)
     if name.endswith(".safetensors"):
@@ -287,7 +287,7 @@ async def serve_until_stopped(server, port):
         print("Stopped.", flush=True)
 
 
-def main():
+def _main():
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", nargs="?", default="shakespeare_gru", help="a checkpoint, or a .safetensors file")
@@ -296,7 +296,7 @@ def main():
     parser.add_argument("--idle", type=float, default=300, help="seconds of silence after which one is dropped")
     arguments = parser.parse_args()
     try:
-        step, vocab = load_step(arguments.network)
+        step, vocab = _load_step(arguments.network)
         server = Server(step, vocab, arguments.sessions, arguments.idle, f"{arguments.network} types along")
         asyncio.run(serve_until_stopped(server, arguments.port))
     except (ValueError, OSError) as error:
@@ -306,4 +306,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -7,7 +7,7 @@ import numpy as np
 from rnnlib import guards
 
 
-class Pool:
+class SessionPool:
     """The states of many sessions, a row each; what waits together takes one step.
 
     step: called as a NumpyStep is; state: its parts for all rows, (L, rows, H).
@@ -41,7 +41,7 @@ class Pool:
         return await scores
 
 
-def make_step(pool, jobs):
+def step_sessions(pool, jobs):
     """Make one step with the states of these jobs, (row, id, scores to come), alone."""
     rows, ids, answers = (list(column) for column in zip(*jobs, strict=True))
     before = [part[:, rows] for part in pool.state]  # (L, N, H)
@@ -57,7 +57,7 @@ def make_step(pool, jobs):
         answer.set_result(scores)
 
 
-async def serve(pool, make_step=make_step):
+async def serve(pool, make_step=step_sessions):
     """Take all that wait, wait for none, make one step with them; and again."""
     while True:
         jobs = [await pool.queue.get()]

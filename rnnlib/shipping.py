@@ -1,5 +1,4 @@
-"""A trained network leaves the notebook: a step, exported, in few bits, in NumPy
-(chapter 10)."""
+"""A trained network leaves the notebook: exported, rounded, in NumPy (chapter 10)."""
 
 import copy
 import functools
@@ -23,7 +22,7 @@ def parts(state):
     return state if isinstance(state, tuple) else (state,)
 
 
-def whole(parts):
+def from_parts(parts):
     """Return the state as a model takes it: one tensor, or a tuple of two."""
     return parts if len(parts) > 1 else parts[0]
 
@@ -41,7 +40,7 @@ class Step(nn.Module):
 
     def forward(self, inputs, *state):
         """Return the logits (N, V), and each part of the next state."""
-        logits, state = self.model(inputs[:, None], whole(state))  # ids (N, 1)
+        logits, state = self.model(inputs[:, None], from_parts(state))  # ids (N, 1)
         return logits, *parts(state)
 
 
@@ -50,14 +49,14 @@ class VectorStep(Step):
 
     def forward(self, inputs, *state):
         """Return the outputs of this step, and each part of the next state."""
-        outputs, state = self.model(inputs[None], whole(state))  # vectors (1, N, D)
+        outputs, state = self.model(inputs[None], from_parts(state))  # (1, N, D)
         return outputs[0], *parts(state)
 
 
 # Freeze it, and run it elsewhere
 
 
-def free_batch(inputs, *state):
+def export_shapes(inputs, *state):
     """Say which axis of each argument of a step is the batch: its size is left free."""
     free = torch.export.Dim.DYNAMIC
     return {0: free}, tuple({part.dim() - 2: free} for part in state)
@@ -67,7 +66,7 @@ def export_step(step, inputs, *state):
     """Return a step as a program for any batch size, from an example of two or more."""
     guards.check_batch_example(inputs)
     with warnings.catch_warnings(action="ignore"):  # about flat weights of nn.GRU
-        shapes = free_batch(inputs, *state)
+        shapes = export_shapes(inputs, *state)
         return torch.export.export(step.eval(), (inputs, *state), dynamic_shapes=shapes)
 
 
@@ -94,7 +93,7 @@ def save_onnx(model, arguments, path, shapes, inputs=None, outputs=None):
 def save_onnx_step(step, path, inputs, *state):
     """Write a step as an ONNX file that takes any batch size."""
     guards.check_batch_example(inputs)
-    shapes, numbers = free_batch(inputs, *state), range(len(state))
+    shapes, numbers = export_shapes(inputs, *state), range(len(state))
     names = ["inputs", *(f"state_{i}" for i in numbers)]
     after = ["outputs", *(f"next_{i}" for i in numbers)]
     save_onnx(step, (inputs, *state), path, shapes, names, after)
@@ -178,7 +177,7 @@ def onnx_forward(layer, weights, X, state=None):
         begin = [part[level * D : (level + 1) * D] for part in parts(state)]
         X, end = onnx_level(layer, of_level, X, begin)
         ends.append(end)
-    return X, whole(tuple(torch.cat(part) for part in zip(*ends, strict=True)))
+    return X, from_parts(tuple(torch.cat(part) for part in zip(*ends, strict=True)))
 
 
 def for_onnx(model):
@@ -263,32 +262,32 @@ def load_quantised(path):
 # Without PyTorch
 
 
-def logistic(z):
+def numpy_sigmoid(z):
     """Return 1 / (1 + exp(-z)), by a tanh, which can't overflow."""
     return 0.5 + 0.5 * np.tanh(0.5 * z)
 
 
-def rnn_cell(a, b, h):
+def numpy_rnn(a, b, h):
     """Return the next state of a tanh RNN from the shares of input a and state b."""
     return (np.tanh(a + b),)
 
 
-def gru_cell(a, b, h):
+def numpy_gru(a, b, h):
     """Return the next state of a GRU; a, b (N, 3H) hold the gates r, z and n."""
     (a_r, a_z, a_n), (b_r, b_z, b_n) = np.split(a, 3, axis=1), np.split(b, 3, axis=1)
-    r, z = logistic(a_r + b_r), logistic(a_z + b_z)
+    r, z = numpy_sigmoid(a_r + b_r), numpy_sigmoid(a_z + b_z)
     n = np.tanh(a_n + r * b_n)
     return (n + z * (h - n),)
 
 
-def lstm_cell(a, b, h, c):
+def numpy_lstm(a, b, h, c):
     """Return the next two states of an LSTM; a, b (N, 4H) hold i, f, g and o."""
     i, f, g, o = np.split(a + b, 4, axis=1)
-    c = logistic(f) * c + logistic(i) * np.tanh(g)
-    return logistic(o) * np.tanh(c), c
+    c = numpy_sigmoid(f) * c + numpy_sigmoid(i) * np.tanh(g)
+    return numpy_sigmoid(o) * np.tanh(c), c
 
 
-CELLS = {1: rnn_cell, 3: gru_cell, 4: lstm_cell}  # by the number of blocks in W_hh
+CELLS = {1: numpy_rnn, 3: numpy_gru, 4: numpy_lstm}  # by the number of blocks in W_hh
 
 
 def levels_of(weights):
@@ -318,7 +317,7 @@ class NumpyStep:
         """Return the parts of the state before the first step, (L, N, H) each."""
         guards.check_sizes(batch_size=batch_size)
         shape = len(self.levels), batch_size, self.num_hiddens
-        return [np.zeros(shape, "f4") for _ in range(1 + (self.cell is lstm_cell))]
+        return [np.zeros(shape, "f4") for _ in range(1 + (self.cell is numpy_lstm))]
 
     def __call__(self, x, *state):
         """Return outputs for ids (N,) or vectors (N, D), and each part of the state."""

@@ -1,5 +1,4 @@
-"""From a text to minibatches: cleaning, tokens, ids, batches, one-hot rows (chapter
-1)."""
+"""From a text to minibatches: cleaning, tokens, ids, batches, one-hot (chapter 1)."""
 
 import collections
 import functools
@@ -162,7 +161,7 @@ class Batches:
             yield Minibatch(X, Y, continues=self.contiguous and i > 0)
 
 
-class Portions:
+class BatchPortions:
     """Hand out one long pass over ``batches`` in portions of ``num_batches``.
 
     So an epoch of training ends within seconds. Each loop goes on where the loop before

@@ -246,15 +246,15 @@ def fit(
             yield line
         guards.check_learned(row["train"], 2 * guessing)
 
-    watch(history, rounds(), report or live_report())
+    watch(history, rounds(), report or _live_report())
     return history
 
 
-def live_report():
+def _live_report():
     """Return the report of a language model's training: the live curve in Jupyter, a line of text elsewhere."""
     from rnnlib import plots
 
-    return plots.live_report()
+    return plots.live_picture()
 
 
 def run_epoch(model, batches, optimizer, clip):
@@ -328,7 +328,7 @@ def fit_classifier(model, batches, epochs, optimizer, valid=None, rounds=10, his
     if report is None:
         from rnnlib import plots
 
-        report = plots.live_report(plots.AccuracyCurve)
+        report = plots.live_picture(plots.AccuracyCurve)
     progress = Progress() if history is None else history
     progress.optimizer = optimizer
     kept = {"state": copy.deepcopy(model.state_dict())} if progress.column("accuracy")[1] else {}

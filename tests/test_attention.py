@@ -58,12 +58,12 @@ def test_special_tokens_have_their_ids():
 
 def test_words_of_letters_alone_without_stress():
     lines = "hello HH AH0 L OW1\nhello(2) HH EH0 L OW1\na AH0\nit's IH1 T S\naalto AA1 L T OW2 # finnish\n# remark\n\n"
-    ways = attention.spoken_words(cmudict.parse(lines))
+    ways = attention.spoken_words(cmudict._parse(lines))
     assert ways == {"hello": [["HH", "AH", "L", "OW"], ["HH", "EH", "L", "OW"]], "aalto": [["AA", "L", "T", "OW"]]}
 
 
 def test_stand_in_has_the_phonemes_of_the_dictionary():
-    words = attention.spoken_words(cmudict.parse(texts._shipped(texts.INVENTED)))
+    words = attention.spoken_words(cmudict._parse(texts._shipped(texts.INVENTED)))
     assert len(words) == 6000
     assert {phoneme for ways in words.values() for way in ways for phoneme in way} <= set(PHONEMES)
 
@@ -81,22 +81,22 @@ def test_the_true_dictionary(capsys):
 @pytest.mark.parametrize("block", [1, 5])
 def test_split_holds_out_blocks_of_neighbours(block):
     words = [f"{a}{b}" for a in "abcdefghij" for b in "klmnopqrst"]
-    train, valid, test = data.split_words(words[::-1], 20, 30, block)
+    train, valid, test = data.split_dictionary(words[::-1], 20, 30, block)
     assert (len(train), len(valid), len(test)) == (50, 20, 30)
     assert sorted([*train, *valid, *test]) == words
     for part in (valid, test):
         for start in range(0, len(part), block):
             first = words.index(part[start])
             assert part[start : start + block] == words[first : first + block]
-    assert data.split_words(words, 20, 30, block)[1] == valid, "the order of the words doesn't matter"
-    assert data.split_words(words, 20, 30, block, seed=1)[1] != valid
+    assert data.split_dictionary(words, 20, 30, block)[1] == valid, "the order of the words doesn't matter"
+    assert data.split_dictionary(words, 20, 30, block, seed=1)[1] != valid
 
 
 def test_bad_input_is_named_with_the_remedy():
     with pytest.raises(ValueError, match=r"'C' is not in this vocabulary of 'a', 'b', .*another case or alphabet"):
         attention.make_pair("Cab", ["K"], LETTERS, PHONEMES)
     with pytest.raises(ValueError, match=r"3 words are too few to hold out 4 of them"):
-        data.split_words(["a", "b", "c"], 2, 2)
+        data.split_dictionary(["a", "b", "c"], 2, 2)
     with pytest.raises(ValueError, match=r"the source has shape \(2, 3\): a beam is for one row \(1, S\)"):
         attention.beam_search(new_model(), torch.full((2, 3), 4), 2, 5)
     with pytest.raises(ValueError, match="width=0 must be a whole number of at least 1"):
@@ -121,7 +121,7 @@ def test_shift_by_hand():
 
 
 def test_batches_hold_every_pair_once_an_epoch():
-    pairs = attention.random_strings(50, 1, 9, torch.Generator().manual_seed(0))
+    pairs = attention.random_pairs(50, 1, 9, torch.Generator().manual_seed(0))
     batches = list(attention.pair_batches(pairs, 8, 2, seed=3))
     assert len(batches) == 14 and {len(source) for source, _ in batches} == {8, 2}
     seen = [row[row != PAD].tolist() for source, _ in batches for row in source]
@@ -131,7 +131,7 @@ def test_batches_hold_every_pair_once_an_epoch():
 
 
 def test_random_strings_copy_themselves():
-    pairs = attention.random_strings(300, 2, 4, torch.Generator().manual_seed(0))
+    pairs = attention.random_pairs(300, 2, 4, torch.Generator().manual_seed(0))
     assert {len(pair.source) for pair in pairs} == {2, 3, 4}
     assert {int(i) for pair in pairs for i in pair.source} == set(range(4, 14))
     assert all(pair.target.tolist() == [*pair.source.tolist(), EOS] for pair in pairs)
@@ -315,7 +315,7 @@ def test_transformer_does_not_see_the_future():
 
 
 def test_rate_by_hand():
-    rate = [attention.warm_up_and_fall(step, 100, warm_up=10, end=0.0) for step in range(101)]
+    rate = [attention.pair_schedule(step, 100, warm_up=10, end=0.0) for step in range(101)]
     assert rate[0] == pytest.approx(0.1) and rate[4] == pytest.approx(0.5)
     assert rate[50] == pytest.approx(0.5) and rate[100] == pytest.approx(0)
     assert max(rate) <= 1
@@ -325,7 +325,7 @@ def test_rate_by_hand():
 def test_short_strings_are_learned(kind):
     generator = torch.Generator().manual_seed(0)
     model = new_model(kind, vocab_size=14).float()
-    pairs = [attention.Pair(*pair) for pair in attention.random_strings(6400, 1, 2, generator)]
+    pairs = [attention.Pair(*pair) for pair in attention.random_pairs(6400, 1, 2, generator)]
     losses = attention.fit_pairs(model, list(attention.pair_batches(pairs, 64, 3)), lr=2e-2)
     assert losses[-10:].mean() < losses[:10].mean() / 2
     assert not model.training
@@ -369,10 +369,10 @@ def test_beam_of_one_is_greedy(kind):
 def test_beam_can_find_what_greedy_misses():
     """Greedy takes the likelier first token, whose followers are many; the other's one follower is certain."""
     log_p = torch.tensor([[0.6, 0.4]]).log()
-    scores, parents, tokens = attention.extend(torch.zeros(1), log_p, 2)
+    scores, parents, tokens = attention.extend_beams(torch.zeros(1), log_p, 2)
     assert tokens.tolist() == [0, 1] and parents.tolist() == [0, 0]
     second = torch.tensor([[0.5, 0.5], [0.95, 0.05]]).log()
-    scores, parents, tokens = attention.extend(scores, second, 2)
+    scores, parents, tokens = attention.extend_beams(scores, second, 2)
     assert (parents[0], tokens[0]) == (1, 0)
     assert scores.exp().tolist() == pytest.approx([0.38, 0.3])
 
@@ -413,11 +413,11 @@ def test_greedy_ends_with_padding_and_stops_when_all_have_ended():
 
 
 def test_mistakes_by_hand():
-    assert attention.mistakes(["K", "AE", "T"], [["K", "AE", "T"]]) == (0, 3)
-    assert attention.mistakes(["K", "AH", "T", "S"], [["K", "AE", "T"]]) == (2, 3)
-    assert attention.mistakes([], [["K", "AE", "T"]]) == (3, 3)
+    assert attention.fewest_edits(["K", "AE", "T"], [["K", "AE", "T"]]) == (0, 3)
+    assert attention.fewest_edits(["K", "AH", "T", "S"], [["K", "AE", "T"]]) == (2, 3)
+    assert attention.fewest_edits([], [["K", "AE", "T"]]) == (3, 3)
     ways = [["T", "AH", "M", "EY", "T", "OW"], ["T", "AH", "M", "AA", "T", "OW"]]
-    assert attention.mistakes(["T", "AH", "M", "AA", "T", "OW"], ways) == (0, 6), "the closest way counts"
+    assert attention.fewest_edits(["T", "AH", "M", "AA", "T", "OW"], ways) == (0, 6), "the closest way counts"
 
 
 def test_rates_by_hand():

@@ -1,14 +1,15 @@
-"""Chapter 11: rows that grow, dropout that reaches the recurrence, a maze, REINFORCE, forecasts from own forecasts."""
+"""Chapter 11: rows that grow; loop, scan, parallel and recurrent forms are one; forecasts from own forecasts."""
 
 import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils import parametrize
 
 from benchmarks.beyond import WaveForecaster, two_waves
-from rnnlib import beyond, data, memory_tasks, recurrences
+from rnnlib import beyond, data
+from rnnlib.beyond import Block, GRUMixer, LocalAttention, MinGRU, MixedModel, StepEmbedding, TimeMixing
 from rnnlib.layers import ManyToOne
 
 
@@ -20,7 +21,7 @@ def generator(seed=0):
 
 
 def test_parity_by_hand():
-    bits, odd = memory_tasks.parity(50, 7, generator())
+    bits, odd = beyond.parity(50, 7, generator())
     assert bits.shape == (50, 7, 1) and odd.shape == (50,)
     for row, answer in zip(bits[..., 0].tolist(), odd.tolist(), strict=True):
         assert answer == row.count(1.0) % 2
@@ -52,159 +53,242 @@ def test_rows_that_cannot_grow_are_refused(start, goal):
         next(beyond.parity_steps(ManyToOne(nn.LSTM(1, 4), 2), start, goal))
 
 
-# Dropout
+# Recurrences
 
 
-def test_locked_dropout_drops_the_same_units_at_all_steps_and_others_in_each_row():
-    dropped = beyond.LockedDropout(0.5)(torch.ones(9, 200, 6))  # (T, N, D)
-    assert torch.equal(dropped, dropped[:1].expand_as(dropped)), "one mask for all steps"
-    assert set(dropped.unique().tolist()) == {0.0, 2.0}
-    assert len({tuple(row) for row in dropped[0].tolist()}) > 30, "rows share their mask"
-    assert abs(dropped.mean() - 1) < 0.1
+T, N, D = 11, 3, 8
 
 
-def test_locked_dropout_does_nothing_outside_training():
-    layer, inputs = beyond.LockedDropout(0.5).eval(), torch.randn(3, 4, 5)
-    assert torch.equal(layer(inputs), inputs)
+def draw(*shape):
+    return torch.randn(shape, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("layer_class", [nn.RNN, nn.GRU, nn.LSTM])
-def test_weight_drop_drops_and_is_drawn_anew(layer_class):
-    """The classic bug is a weight drop that does nothing."""
-    layer, inputs = beyond.drop_weights(layer_class(4, 6, num_layers=2), 0.5), torch.randn(5, 3, 4)
-    once, again = layer(inputs)[0], layer(inputs)[0]
-    assert not torch.allclose(once, again)
-    once.sum().backward()
-    for number in (0, 1):
-        gradient = layer.parametrizations[f"weight_hh_l{number}"].original.grad
-        assert 0.3 < (gradient == 0).float().mean() < 0.7, "dropped weights get no gradient"
+@pytest.fixture
+def stretch():
+    return torch.rand(T, N, D, dtype=torch.float64), draw(T, N, D), draw(N, D)
 
 
-def test_weight_drop_is_a_layer_with_those_weights():
+def test_recurrence_by_hand():
+    a, b = torch.tensor([[0.5], [2.0], [0.0]]), torch.tensor([[1.0], [1.0], [3.0]])
+    assert beyond.linear_recurrence(a, b, torch.tensor([4.0])).tolist() == [[3.0], [7.0], [3.0]]
+
+
+def test_loop_and_scan_are_equal_with_their_gradients(stretch):
+    stretch = [part.requires_grad_() for part in stretch]
+    loop, scan = beyond.linear_recurrence(*stretch), beyond.doubling_scan(*stretch)
+    assert (loop - scan).abs().max() < 1e-12
+    pairs = zip(*(torch.autograd.grad((out**3).sum(), stretch) for out in (loop, scan)), strict=True)
+    assert max((one - other).abs().max() for one, other in pairs) < 1e-10
+
+
+def test_loop_and_scan_in_single_precision(stretch):
+    single = [part.float() for part in stretch]
+    assert (beyond.linear_recurrence(*single) - beyond.doubling_scan(*single)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 8, 9])
+def test_scan_for_any_length(num_steps):
+    stretch = torch.rand(num_steps, 2), torch.rand(num_steps, 2), torch.rand(2)
+    assert torch.allclose(beyond.doubling_scan(*stretch), beyond.linear_recurrence(*stretch), atol=1e-6)
+
+
+def test_scan_goes_on_from_a_state(stretch):
+    a, b, h = stretch
+    whole = beyond.linear_recurrence(a, b, h)
+    for cut in (1, 4, T - 1):
+        first = beyond.doubling_scan(a[:cut], b[:cut], h)
+        second = beyond.doubling_scan(a[cut:], b[cut:], first[-1])
+        assert (torch.cat([first, second]) - whole).abs().max() < 1e-12
+
+
+def test_combine_is_associative_and_not_commutative():
+    one, two, three = ((draw(5), draw(5)) for _ in range(3))
+    left = beyond.combine(beyond.combine(one, two), three)
+    right = beyond.combine(one, beyond.combine(two, three))
+    for a, b in zip(left, right, strict=True):
+        assert (a - b).abs().max() < 1e-12
+    assert not torch.allclose(beyond.combine(one, two)[1], beyond.combine(two, one)[1])
+
+
+def test_min_gru_by_its_paper():
+    """h_t = (1 - z_t) h_(t-1) + z_t h~_t, with z and h~ from the input alone (Feng et al., 2024, section 3.1)."""
     torch.manual_seed(0)
-    layer = nn.LSTM(4, 6, dtype=torch.float64)
-    weights = {name: value.clone() for name, value in layer.state_dict().items()}
-    beyond.drop_weights(layer, 0.5)
-    inputs, expected = torch.randn(5, 3, 4, dtype=torch.float64), nn.LSTM(4, 6, dtype=torch.float64)
-    with parametrize.cached():  # what it has drawn can be read
-        (got, _), dropped = layer(inputs), layer.weight_hh_l0.detach()
-    kept = dropped != 0
-    assert 0.3 < kept.double().mean() < 0.7
-    assert torch.equal(dropped[kept], 2 * weights["weight_hh_l0"][kept]), "scaled up, so that the mean stays"
-    weights["weight_hh_l0"] = dropped
-    expected.load_state_dict(weights)
-    assert (got - expected(inputs)[0]).abs().max() < 1e-12
-    layer.eval()
-    weights["weight_hh_l0"] = layer.parametrizations.weight_hh_l0.original.detach()
-    expected.load_state_dict(weights)
-    assert (layer(inputs)[0] - expected(inputs)[0]).abs().max() < 1e-12, "outside training all weights are there"
+    layer = MinGRU(D).double()
+    inputs, h = draw(T, N, D), draw(N, D)
+    got, last = layer(inputs, h)
+    for t, X in enumerate(inputs):
+        z = 1 / (1 + torch.exp(-(X @ layer.gate.weight.T + layer.gate.bias)))
+        h = (1 - z) * h + z * (X @ layer.candidate.weight.T + layer.candidate.bias)
+        assert (got[t] - h).abs().max() < 1e-12
+    assert torch.equal(last, got[-1])
 
 
-@pytest.mark.parametrize("p", [-0.1, 1.0, 2])
-def test_shares_that_cannot_be_dropped_are_refused(p):
-    with pytest.raises(ValueError, match="below 1"):
-        beyond.LockedDropout(p)
-    with pytest.raises(ValueError, match="below 1"):
-        beyond.drop_weights(nn.LSTM(2, 3), p)
+def empty_average():
+    zeros = torch.zeros(N, D, dtype=torch.float64)
+    return zeros, zeros, torch.full_like(zeros, -torch.inf)
 
 
-def test_weights_are_dropped_once_and_where_there_are_some():
-    with pytest.raises(ValueError, match="already"):
-        beyond.drop_weights(beyond.drop_weights(nn.LSTM(2, 3), 0.2), 0.2)
-    with pytest.raises(ValueError, match="has no W_hh"):
-        beyond.drop_weights(nn.Linear(2, 3), 0.2)
+def wkv_by_its_paper(k, v, decay, bonus):
+    """The average as Peng et al. (2023) write it: two loops, nothing that guards against overflow."""
+    outputs = []
+    for t in range(len(k)):
+        total, weight = torch.exp(bonus + k[t]) * v[t], torch.exp(bonus + k[t])
+        for i in range(t):
+            share = torch.exp(-(t - 1 - i) * decay + k[i])
+            total, weight = total + share * v[i], weight + share
+        outputs.append(total / weight)
+    return torch.stack(outputs)
 
 
-# The maze
+def test_wkv_in_three_forms():
+    k, v, decay, bonus = draw(T, N, D), draw(T, N, D), torch.rand(D, dtype=torch.float64), draw(D)
+    expected = wkv_by_its_paper(k, v, decay, bonus)
+    assert (beyond.wkv(k, v, empty_average(), decay, bonus)[0] - expected).abs().max() < 1e-12
+    assert (beyond.wkv_parallel(k, v, decay, bonus) - expected).abs().max() < 1e-12
+    single = [part.float() for part in (k, v, decay, bonus)]
+    state = [part.float() for part in empty_average()]
+    both = beyond.wkv(*single[:2], state, *single[2:])[0], beyond.wkv_parallel(*single)
+    assert (both[0] - both[1]).abs().max() < 1e-6
 
 
-def walk(maze, *actions):
-    """Let all take the same actions; return what was seen before each, and the rewards."""
-    seen, rewards = [], []
-    for action in actions:
-        seen.append(maze.observe().argmax(1).tolist())
-        rewards.append([round(reward, 2) for reward in maze.act(torch.full((len(maze.sign),), action)).tolist()])
-    return seen, rewards
+def test_wkv_goes_on_from_a_state():
+    k, v, decay, bonus = draw(T, N, D), draw(T, N, D), torch.rand(D, dtype=torch.float64), draw(D)
+    expected = beyond.wkv_parallel(k, v, decay, bonus)
+    _, state = beyond.wkv(k[:4], v[:4], empty_average(), decay, bonus)
+    rest, _ = beyond.wkv(k[4:], v[4:], state, decay, bonus)
+    assert (rest - expected[4:]).abs().max() < 1e-12
 
 
-def test_a_walk_by_hand():
-    maze = memory_tasks.TMaze(2, 2, generator())
-    maze.sign = torch.tensor([1, 2])
-    seen, rewards = walk(maze, 0, 1, 0, 0, 1, 0)
-    assert seen == [[0, 1], [2, 2], [2, 2], [3, 3], [3, 3], [3, 3]]
-    assert rewards == [[0, 0], [-0.05, -0.05], [0, 0], [-0.05, -0.05], [1, -1], [0, 0]]
-    assert maze.done.all()
+def test_wkv_does_not_overflow():
+    k, v = 500 * draw(T, N, D).float(), draw(T, N, D).float()
+    state = [part.float() for part in empty_average()]
+    decay = torch.rand(D)
+    outputs, _ = beyond.wkv(k, v, state, decay, torch.zeros(D))
+    assert torch.allclose(outputs, beyond.wkv_parallel(k, v, decay, torch.zeros(D)), atol=1e-3)
+    assert not torch.isfinite(k.exp()).all(), "plain exponentials would have overflown"
 
 
-def test_the_junction_looks_alike_for_both_signs():
-    maze = memory_tasks.TMaze(200, 5, generator())
-    assert 60 < (maze.sign == 1).sum() < 140
-    for _ in range(5):
-        maze.act(torch.zeros(200, dtype=torch.int64))
-    assert len(maze.observe().unique(dim=0)) == 1
+def test_wkv_gradients_are_those_of_the_parallel_form():
+    given = [draw(T, N, D), draw(T, N, D), torch.rand(D, dtype=torch.float64), draw(D)]
+    given = [part.requires_grad_() for part in given]
+    k, v, decay, bonus = given
+    outputs = beyond.wkv(k, v, empty_average(), decay, bonus)[0], beyond.wkv_parallel(k, v, decay, bonus)
+    pairs = zip(*(torch.autograd.grad((out**3).sum(), given) for out in outputs), strict=True)
+    assert max((one - other).abs().max() for one, other in pairs) < 1e-10
 
 
-def test_returns_by_hand():
-    rewards = torch.tensor([[0.0, 1.0], [2.0, 0.0], [4.0, 8.0]])
-    assert beyond.discounted_returns(rewards, 0.5).tolist() == [[2.0, 3.0], [4.0, 4.0], [4.0, 8.0]]
+PARTS = {
+    "minGRU": lambda: [Block(MinGRU(D), D)],
+    "RWKV-like": lambda: [Block(TimeMixing(D), D), Block(TimeMixing(D), D)],
+    "GRU": lambda: [Block(GRUMixer(D, D), D)],
+    "position embeddings": lambda: [StepEmbedding(D, 32), Block(LocalAttention(D, 100), D)],
+    "a GRU in their place": lambda: [GRUMixer(D, D), Block(LocalAttention(D, 100), D)],
+    "local attention over a state": lambda: [Block(MinGRU(D), D), Block(LocalAttention(D, 4), D)],
+}
 
 
-def test_the_policy_gradient_is_that_of_the_expected_reward():
-    """One step, three actions: E[R] can be written down, and its gradient is known."""
-    scores = torch.tensor([0.3, -0.2, 0.5], dtype=torch.float64, requires_grad=True)
-    worth = torch.tensor([1.0, -1.0, 0.5], dtype=torch.float64)
-    (expected,) = torch.autograd.grad((scores.softmax(0) * worth).sum(), scores)
-    actions = torch.multinomial(scores.detach().softmax(0), 200_000, replacement=True, generator=generator())
-    log_p = scores.log_softmax(0)[actions][None]  # (T, N) = (1, 200000)
-    nothing, alive = torch.zeros_like(log_p), torch.ones_like(log_p, dtype=torch.bool)
-    loss = beyond.policy_loss(log_p, nothing, nothing, worth[actions][None], alive)
-    (got,) = torch.autograd.grad(loss, scores)
-    assert (got + expected).abs().max() < 5e-3, "the loss falls where the reward grows"
-
-
-def test_steps_after_the_turn_do_not_count():
-    log_p = torch.tensor([[-1.0, -1.0], [-2.0, -2.0]], requires_grad=True)
-    nothing = torch.zeros(2, 2)
-    alive = torch.tensor([[True, True], [True, False]])
-    beyond.policy_loss(log_p, nothing, nothing, torch.ones(2, 2), alive).backward()
-    assert log_p.grad[1, 1] == 0 and log_p.grad[1, 0] != 0
-
-
-def test_the_forecast_learns_the_return_and_does_not_move_the_actor():
-    value = torch.zeros(1, 4, requires_grad=True)
-    log_p = torch.full((1, 4), -1.0)
-    loss = beyond.policy_loss(log_p, torch.zeros(1, 4), value, torch.ones(1, 4), torch.ones(1, 4, dtype=torch.bool))
-    loss.backward()
-    assert torch.allclose(value.grad, torch.full((1, 4), -0.25)), "half of the slope of (value - 1)², a mean of four"
-
-
-def test_an_episode_has_one_row_a_step():
+@pytest.mark.parametrize("name", PARTS)
+def test_all_at_once_is_step_by_step(name):
     torch.manual_seed(0)
-    maze = memory_tasks.TMaze(16, 3, generator())
-    log_p, entropy, value, rewards, alive = beyond.play(beyond.Policy(8), maze, 40, generator())
-    assert log_p.shape == entropy.shape == value.shape == rewards.shape == alive.shape
-    assert alive[0].all() and (rewards[~alive] == 0).all()
-    assert ((rewards.abs() == 1).sum(0) <= 1).all(), "each turns once at most"
+    model, ids = MixedModel(10, D, *PARTS[name]()).double(), torch.randint(10, (N, T))
+    whole, _ = model(ids)
+    assert whole.shape == (T * N, 10)
+    state, steps = None, []
+    for t in range(T):
+        logits, state = model(ids[:, t : t + 1], state)
+        steps.append(logits)
+    assert (torch.cat(steps) - whole).abs().max() < 1e-12
+    for cut in (1, 5, T - 1):
+        first, state = model(ids[:, :cut])
+        second, _ = model(ids[:, cut:], state)
+        assert (torch.cat([first, second]) - whole).abs().max() < 1e-12
 
 
-def share_right(make, num_minibatches, seed=0, length=4):
-    torch.manual_seed(seed)
-    steps = beyond.maze_steps(make(), lambda length, right: length, length, seed)
-    rights = [right for _, right in itertools.islice(steps, num_minibatches)]
-    return sum(rights[-20:]) / 20
-
-
-def test_with_memory_the_maze_is_solved_and_without_it_half_of_the_time():
-    assert share_right(beyond.Policy, 200) > 0.9
-    assert abs(share_right(beyond.Forgetful, 200) - 0.5) < 0.1
-
-
-def test_a_forgetful_policy_acts_alike_after_either_sign():
+@pytest.mark.parametrize("name", PARTS)
+def test_nothing_looks_ahead_and_all_learns(name):
     torch.manual_seed(0)
-    policy, junction = beyond.Forgetful(), torch.tensor([[0.0, 0.0, 0.0, 1.0]])
-    states = torch.randn(2, 1, 32)
-    scores = [policy(junction, state)[0] for state in states]
-    assert torch.equal(*scores)
+    model, ids = MixedModel(10, D, *PARTS[name]()).double(), torch.randint(10, (N, T))
+    other = ids.clone()
+    other[:, 6:] = (other[:, 6:] + 1) % 10
+    one, two = (model(rows)[0].unflatten(0, (T, N)) for rows in (ids, other))
+    assert (one[:6] - two[:6]).abs().max() < 1e-12 and not torch.allclose(one[6:], two[6:])
+    F.cross_entropy(one.flatten(0, 1), ids.T.flatten()).backward()
+    for parameter in model.parameters():
+        assert torch.isfinite(parameter.grad).all()
+
+
+def test_local_attention_is_that_of_torch():
+    torch.manual_seed(0)
+    window, heads = 4, 2
+    ours, theirs = LocalAttention(D, window, heads).double(), nn.MultiheadAttention(D, heads, dtype=torch.float64)
+    theirs.in_proj_weight.data, theirs.in_proj_bias.data = ours.qkv.weight.data, ours.qkv.bias.data
+    theirs.out_proj.weight.data, theirs.out_proj.bias.data = ours.out.weight.data, ours.out.bias.data
+    inputs = draw(T, N, D)
+    t = torch.arange(T)
+    hidden = (t > t[:, None]) | (t <= t[:, None] - window)
+    expected, _ = theirs(inputs, inputs, inputs, attn_mask=hidden)
+    got, (k, v) = ours(inputs, ours.begin_state(N))
+    assert (got - expected).abs().max() < 1e-12
+    assert len(k) == len(v) == window - 1, "the state is bounded"
+
+
+def test_a_selective_space_with_one_number_is_a_gate():
+    """A = -1 and a step softplus(s): a = 1 - sigmoid(s), the gate of a GRU (Gu and Dao, 2023, theorem 1)."""
+    s, x = draw(T, N, D), draw(T, N, D)
+    step, one = F.softplus(s), torch.ones(T, N, 1, dtype=torch.float64)
+    held = -torch.expm1(-step) / step  # the exact integral in place of its first order, step
+    got, _ = beyond.selective_scan(held * x, step, -torch.ones(D, 1).double(), one, one, torch.zeros(N, D, 1))
+    z = torch.sigmoid(s)
+    expected = beyond.linear_recurrence(1 - z, z * x, torch.zeros(N, D))
+    assert (got - expected).abs().max() < 1e-12
+
+
+def test_a_selective_space_by_hand():
+    x, step = draw(T, N, 2), torch.rand(T, N, 2, dtype=torch.float64)
+    A, B, C = -torch.rand(2, 3, dtype=torch.float64), draw(T, N, 3), draw(T, N, 3)
+    got, last = beyond.selective_scan(x, step, A, B, C, torch.zeros(N, 2, 3))
+    for n in range(N):
+        for d in range(2):
+            h = torch.zeros(3, dtype=torch.float64)
+            for t in range(T):
+                h = torch.exp(step[t, n, d] * A[d]) * h + step[t, n, d] * B[t, n] * x[t, n, d]
+                assert abs(got[t, n, d] - C[t, n] @ h) < 1e-12
+            assert (last[n, d] - h).abs().max() < 1e-12
+
+
+def test_a_matrix_memory_that_keeps_all_is_attention_without_softmax():
+    q, k, v = draw(3, T, N, 5)
+    ones, zeros = torch.ones(T, N, 1).double(), (torch.zeros(N, 5, 5).double(), torch.zeros(N, 5).double())
+    got, _ = beyond.matrix_memory(q, k, v, ones, ones, zeros)
+    scores = torch.einsum("tnd,snd->nts", q, k).tril()
+    expected = torch.einsum("nts,snd->tnd", scores, v)
+    size = scores.sum(2).T.abs().clamp(min=1)[..., None]
+    assert (got - expected / size).abs().max() < 1e-10
+
+
+def test_a_matrix_memory_goes_on_from_a_state():
+    q, k, v = draw(3, T, N, 5)
+    gates, state = torch.rand(2, T, N, 1).double(), (draw(N, 5, 5), draw(N, 5))
+    whole, _ = beyond.matrix_memory(q, k, v, *gates, state)
+    first, middle = beyond.matrix_memory(q[:4], k[:4], v[:4], *gates[:, :4], state)
+    second, _ = beyond.matrix_memory(q[4:], k[4:], v[4:], *gates[:, 4:], middle)
+    assert (torch.cat([first, second]) - whole).abs().max() < 1e-12
+
+
+def test_the_model_is_one_of_the_book():
+    """It trains with fit, is measured by perplexity, and writes with generate."""
+    from rnnlib import text
+    from rnnlib.scratch import generate, perplexity
+    from rnnlib.training import fit
+
+    vocab = text.Vocab("abcd")
+    ids = torch.randint(1, 5, (400,))
+    batches = text.sequential_batches(ids, 4, 8)
+    model = MixedModel(len(vocab), D, *PARTS["local attention over a state"]())
+    before = perplexity(model, batches)
+    fit(model, batches, 2, optimizer=torch.optim.Adam(model.parameters(), 1e-2), report=lambda *_: None)
+    assert perplexity(model, batches) < before
+    assert len(generate(model, vocab, "ab", 5, temperature=0)) == 7
 
 
 # Forecasts
@@ -297,8 +381,7 @@ def test_recorded_scan_is_slower_than_the_loop_on_a_cpu():
 
 def test_recorded_mingru_is_compared_at_as_many_units_and_as_many_weights():
     min_gru, wide, narrow = (
-        sum(p.numel() for p in layer.parameters())
-        for layer in (recurrences.MinGRU(128), nn.GRU(128, 128), nn.GRU(128, 58))
+        sum(p.numel() for p in layer.parameters()) for layer in (beyond.MinGRU(128), nn.GRU(128, 128), nn.GRU(128, 58))
     )
     assert wide == 3 * min_gru and abs(narrow / min_gru - 1) < 0.02
     for row in recorded("scans"):

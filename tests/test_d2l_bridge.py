@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnnlib import d2l_bridge
-from rnnlib.d2l_bridge import load_d2l, quiet_animator, scratch_model
+from rnnlib.d2l_bridge import d2l_model, load_d2l, quiet_animator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
@@ -46,8 +46,8 @@ def test_vocab_is_the_real_one(d2l):
     assert vocab[["a", "z"]] == [1, 0]
 
 
-def test_scratch_model_has_the_book_shapes(d2l):
-    net = scratch_model(28, 512, CPU)
+def test_d2l_model_has_the_book_shapes(d2l):
+    net = d2l_model(28, 512, CPU)
     logits, state = net(torch.arange(10).reshape(2, 5), net.begin_state(2, CPU))
     assert isinstance(net, d2l.RNNModelScratch)
     assert logits.shape == (10, 28)
@@ -55,9 +55,9 @@ def test_scratch_model_has_the_book_shapes(d2l):
     assert sum(param.numel() for param in net.params) == 291_356
 
 
-def test_scratch_model_is_the_rnn_of_torch(d2l):
+def test_d2l_model_is_the_rnn_of_torch(d2l):
     """The same weights in torch.nn.RNN give the same logits."""
-    net = scratch_model(7, 5, CPU)
+    net = d2l_model(7, 5, CPU)
     W_xh, W_hh, b_h, W_hq, b_q = (param.detach().mul_(100) for param in net.params)
     reference = torch.nn.RNN(7, 5)
     reference.load_state_dict(
@@ -76,7 +76,7 @@ def test_train_ch8_learns_and_shows_nothing(d2l, monkeypatch, capsys, recwarn):
     monkeypatch.setattr(d2l, "use_svg_display", lambda: shown.append("svg"))
     figures = d2l.plt.get_fignums()
     vocab, batches = tiny_stream(d2l)
-    net = scratch_model(len(vocab), 16, CPU)
+    net = d2l_model(len(vocab), 16, CPU)
     with quiet_animator() as points:
         d2l.train_ch8(net, batches, vocab, lr=1, num_epochs=20, device=CPU)
     assert [epoch for epoch, _ in points] == [10, 20]

@@ -36,7 +36,7 @@ BAD_FILES = {
 def at(server, cache, monkeypatch):
     """Return a function that makes "tale" the only corpus, at `path` of the server."""
     monkeypatch.setattr(imdb, "HALVES", {})
-    monkeypatch.setattr(weather, "where", dict)
+    monkeypatch.setattr(weather, "weather_place", dict)
     monkeypatch.setattr(weather, "load_weather", lambda: None)
 
     def register(path, **changes):
@@ -567,7 +567,7 @@ def fetched(at, monkeypatch):
     fetched = []
     monkeypatch.setitem(texts.CORPORA, "saga", texts.CORPORA["tale"])
     monkeypatch.setattr(data, "load_text", fetched.append)
-    monkeypatch.setattr(imdb, "prefetch", lambda: fetched.append("imdb"))
+    monkeypatch.setattr(imdb, "prefetch_reviews", lambda: fetched.append("imdb"))
     monkeypatch.setattr(weather, "load_weather", lambda: fetched.append("weather"))
     return fetched
 

@@ -194,7 +194,7 @@ def test_small_dataset_has_what_the_tests_need():
     ],
 )
 def test_true_halves(split, ratings, capsys):
-    if not all(Path(place).is_file() for place in imdb.where().values()):
+    if not all(Path(place).is_file() for place in imdb.review_places().values()):
         pytest.skip("the true reviews are not on this machine")
     reviews = data.load_imdb(split)
     assert [(review.label, int(review.id[4:].split("_")[0])) for review in reviews] == [
@@ -605,22 +605,22 @@ def test_invented_reviews_are_like_the_true_ones(places_of, load):
 
 
 def test_where_only_looks(folder, cache, server, capsys):
-    assert imdb.where() == {"imdb_train": imdb.ARCHIVE, "imdb_test": imdb.ARCHIVE}
+    assert imdb.review_places() == {"imdb_train": imdb.ARCHIVE, "imdb_test": imdb.ARCHIVE}
     kept = put(cache, packed(TRAIN), "imdb_train.jsonl.xz")
     mine = put(folder, packed(TEST), "imdb_test.jsonl.xz")
     assert data.where().items() >= {"imdb_train": str(kept), "imdb_test": str(mine)}.items()
     for bad in (HTML, b"", packed(TRAIN)[:-2]):
         kept.write_bytes(bad)
-        assert imdb.where() == {"imdb_train": imdb.ARCHIVE, "imdb_test": str(mine)}
+        assert imdb.review_places() == {"imdb_train": imdb.ARCHIVE, "imdb_test": str(mine)}
     assert server.log == []
     assert capsys.readouterr() == ("", "")
 
 
 def test_prefetch_fetches_once(online, cache, server, capsys):
     online(ARCHIVE)
-    imdb.prefetch()
+    imdb.prefetch_reviews()
     assert capsys.readouterr().out == f"imdb_train: 20 reviews from {imdb.ARCHIVE}\n"
-    imdb.prefetch()
+    imdb.prefetch_reviews()
     assert capsys.readouterr().out.splitlines() == [
         f"imdb_train: {cache / 'imdb_train.jsonl.xz'}",
         f"imdb_test: {cache / 'imdb_test.jsonl.xz'}",

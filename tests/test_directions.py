@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnnlib import directions, gates, layers, scratch, text, training
 from rnnlib.directions import Bidirectional, both_ways
-from rnnlib.explore.directions import votes
+from rnnlib.explore.directions import _votes
 from rnnlib.gates import ScratchGRU, ScratchLSTM
 from rnnlib.gradients import detach
 from rnnlib.scratch import ScratchRNN
@@ -344,12 +344,12 @@ def test_votes_sum_to_the_logit():
     model = splitter(True)
     ids = torch.randint(27, (9,))
     states = directions.states_with_lookahead(model, ids, future=99, context=99)
-    both = votes(model, states)
+    both = _votes(model, states)
     assert both.shape == (9, 2)
     torch.testing.assert_close(both.sum(1), model(ids[None])[:, 0])
     changed = ids.clone()
     changed[-1] = (ids[-1] + 1) % 27
-    later = votes(model, directions.states_with_lookahead(model, changed, future=99, context=99))
+    later = _votes(model, directions.states_with_lookahead(model, changed, future=99, context=99))
     assert torch.equal(later[:-1, 0], both[:-1, 0]), "the forward vote knows no future"
     assert (later[:, 1] != both[:, 1]).all()
 

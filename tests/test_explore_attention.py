@@ -10,7 +10,7 @@ import torch
 from rnnlib import attention, explore, pretrained
 from rnnlib.attention import LETTERS, PHONEMES
 from rnnlib.drawings import draw_four_shapes, draw_maps, draw_one_look
-from rnnlib.explore.attention import letters_of, look
+from rnnlib.explore.attention import _letters_of, look
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +25,11 @@ def source_of(word):
 @pytest.mark.parametrize("word", ["", "two words", "naïve", "a" * 17, "c3po"])
 def test_words_that_cannot_be_read_are_named_with_the_remedy(word):
     with pytest.raises(ValueError, match="type one word of 1 to 16 letters from a to z"):
-        letters_of(word)
+        _letters_of(word)
 
 
 def test_words_are_cleaned():
-    assert letters_of("  Photograph ") == "photograph"
+    assert _letters_of("  Photograph ") == "photograph"
 
 
 def test_checkpoint_reads_words_that_were_held_out_or_invented(model):

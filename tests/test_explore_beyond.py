@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnnlib import beyond, drawings, plots
+from rnnlib import drawings, mazes, plots
 from rnnlib.explore import beyond as explorers
 
 
@@ -32,8 +32,8 @@ def test_training_is_repeatable_and_leaves_the_random_numbers_alone():
 @pytest.fixture(scope="module")
 def policy():
     torch.manual_seed(0)
-    policy = beyond.Policy()
-    training = beyond.maze_steps(policy, lambda length, right: length, 5, 0)
+    policy = mazes.Policy()
+    training = mazes.maze_steps(policy, lambda length, right: length, 5, 0)
     for _ in itertools.islice(training, 250):
         pass
     return policy
@@ -50,7 +50,7 @@ def test_the_maze_shows_a_policy_that_remembers(policy):
 
 
 def test_a_forgetful_policy_shows_no_difference_at_the_junction():
-    explorer = explorers.MazeWalk(beyond.Forgetful(12))
+    explorer = explorers.MazeWalk(mazes.Forgetful(12))
     up, down = explorer.measure(5, "up"), explorer.measure(5, "down")
     assert up["apart"][0] > 0 and np.all(up["apart"][1:] == 0)
     assert up["chances"] == down["chances"]

@@ -8,7 +8,7 @@ from torch import nn
 
 from rnnlib import directions, explore, text
 from rnnlib.drawings import draw_two_readers
-from rnnlib.explore.directions import votes
+from rnnlib.explore.directions import _votes
 
 VOCAB = text.Vocab("the time traveller abcdfghijkmnopqsuwxyz ")
 
@@ -141,7 +141,7 @@ def test_word_ends_looks_ahead_as_far_as_it_says(ends):
     ids = torch.tensor(ends.vocab[list("thetimetraveller")])
     for future, shown in ((3, short), (60, far)):
         states = directions.states_with_lookahead(both, ids, future, context=60)
-        assert shown == pytest.approx(votes(both, states).detach().numpy())
+        assert shown == pytest.approx(_votes(both, states).detach().numpy())
     assert np.allclose(short[:, 0], far[:, 0], atol=1e-6)
     assert not np.allclose(short[:-4, 1], far[:-4, 1])
     assert np.allclose(short[-4:, 1], far[-4:, 1], atol=1e-6)

@@ -23,7 +23,7 @@ def fan():
     times = pd.date_range("2013-06-01", periods=120, freq="h", tz="UTC")
     series = torch.arange(120.0)
     horizons = (1, 6)
-    as_now = baselines.persistence(series, horizons)
+    as_now = baselines.persistence_baseline(series, horizons)
     right = series[:, None] + torch.tensor([1.0, 6.0])
     perfect = torch.stack([right - 2, right, right + 3], dim=-1)
     return explore.ForecastFan(times, series, {"as now": as_now, "perfect": perfect}, horizons)

@@ -119,13 +119,13 @@ def test_influence_is_the_gradient(networks):
     for model in networks.values():
         model = model.double()
         ids = torch.tensor(pretrained.LETTERS[list(TEXT)])
-        norms, p = explorers.influence(model, ids, position=12)
+        norms, p = explorers._influence(model, ids, position=12)
         assert norms.shape == (12,)
 
         def log_p(inputs, model=model, ids=ids):
             return torch.log_softmax(model.linear(model.rnn(inputs)[0][-1, 0]), 0)[ids[12]]
 
-        inputs = explorers.read_inputs(model, ids[None, :12]).detach().requires_grad_()
+        inputs = explorers._read_inputs(model, ids[None, :12]).detach().requires_grad_()
         (gradient,) = torch.autograd.grad(log_p(inputs), inputs)
         for t in (0, 5, 11):
             push = torch.zeros_like(inputs)
@@ -148,8 +148,8 @@ def test_a_network_without_memory_looks_back_one_character():
 
 
 def test_reach_counts_from_the_end():
-    assert explorers.reach(np.array([0.5, 0.0, 0.3, 0.2])) == 4
-    assert explorers.reach(np.array([0.0, 0.04, 0.06, 0.9])) == 1
+    assert explorers._reach(np.array([0.5, 0.0, 0.3, 0.2])) == 4
+    assert explorers._reach(np.array([0.0, 0.04, 0.06, 0.9])) == 1
 
 
 def test_connectivity_explains_a_position_beyond_the_text(networks):
@@ -202,7 +202,7 @@ def test_the_better_rate_is_shown_by_length():
     row = {"task": task, "cell": "RNN", "length": 5}
     rows = [row | {"lr": lr, "right": right} for lr, right in ((0.1, 0.2), (0.1, 0.9), (0.2, 0.5), (0.2, 0.5))]
     another = row | {"cell": "GRU", "lr": 0.1, "right": 1.0}
-    assert memory_tasks.by_length([*rows, another], task, "RNN") == {5: [0.2, 0.9]}
+    assert memory_tasks.task_results([*rows, another], task, "RNN") == {5: [0.2, 0.9]}
 
 
 def test_each_kind_of_line_is_named_once():

@@ -204,13 +204,13 @@ def test_truncated_gradient_against_the_whole():
         gradients.truncated_gradient(model, X, Y, 0)
 
 
-def test_saved_bytes_grow_with_the_window():
+def test_backward_bytes_grow_with_the_window():
     arguments = explore.TruncationWindow.default_arguments()
     model, X = arguments["model"], arguments["X"]
-    few, many = (gradients.saved_bytes(lambda n=n: model(X[:, :n]), model.parameters()) for n in (3, 12))
+    few, many = (gradients.backward_bytes(lambda n=n: model(X[:, :n]), model.parameters()) for n in (3, 12))
     assert 3 < many / few < 5
     with torch.no_grad():
-        assert gradients.saved_bytes(lambda: model(X)) == 0
+        assert gradients.backward_bytes(lambda: model(X)) == 0
 
 
 def test_gradient_by_lag_of_a_known_network():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from rnnlib import explore, sentiment
-from rnnlib.explore.sentiment import PRAISE, last_lines, probability
+from rnnlib.explore.sentiment import PRAISE, _last_lines, probability
 from rnnlib.lettering import drawable
 
 VOCAB = sentiment.review_vocab(["good bad but plain"])
@@ -266,9 +266,9 @@ def test_threshold_desk_explains_what_it_cannot_show(desk):
 
 
 def test_last_lines_keep_the_end():
-    assert last_lines("one<br /><br />two  three", 100, 2) == ["one two three"]
-    assert last_lines("one two three four", 9, 1) == ["… four"]
-    assert last_lines("one two three four", 9, 2) == ["… three", "four"]
+    assert _last_lines("one<br /><br />two  three", 100, 2) == ["one two three"]
+    assert _last_lines("one two three four", 9, 1) == ["… four"]
+    assert _last_lines("one two three four", 9, 2) == ["… three", "four"]
 
 
 def test_probability_never_claims_certainty():

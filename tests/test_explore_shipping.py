@@ -51,16 +51,16 @@ def test_context_reads_its_table():
 
 
 def test_simulation_without_rivals_takes_one_step():
-    waited, sizes, _ = explorers.simulate(1, 10.0, lambda n: 0.5 * n, together=True)
+    waited, sizes, _ = explorers._simulate(1, 10.0, lambda n: 0.5 * n, together=True)
     assert waited == pytest.approx(np.full(len(waited), 0.5)) and set(sizes) == {1}
 
 
 def test_simulation_of_clients_without_a_pause():
     """All wait always: taken together they share a step, one by one each waits for all the others."""
-    waited, sizes, rate = explorers.simulate(10, 0.0, lambda n: 1.0, together=True)
+    waited, sizes, rate = explorers._simulate(10, 0.0, lambda n: 1.0, together=True)
     assert waited == pytest.approx(np.ones(len(waited)), abs=1e-6) or float(np.median(waited)) <= 2.0
     assert sizes[5:].mean() > 4.9 and rate > 4.9
-    waited, sizes, rate = explorers.simulate(10, 0.0, lambda n: 1.0, together=False)
+    waited, sizes, rate = explorers._simulate(10, 0.0, lambda n: 1.0, together=False)
     assert float(np.median(waited)) == pytest.approx(10.0, abs=0.01)
     assert set(sizes) == {1} and rate == pytest.approx(1.0, abs=0.01)
 
@@ -68,7 +68,7 @@ def test_simulation_of_clients_without_a_pause():
 def test_simulation_keeps_to_little_s_law():
     """Clients = rate × (wait + pause), on average."""
     for together in (True, False):
-        waited, _, rate = explorers.simulate(32, 20.0, lambda n: 0.2 + 0.02 * n, together, num_answers=20_000)
+        waited, _, rate = explorers._simulate(32, 20.0, lambda n: 0.2 + 0.02 * n, together, num_answers=20_000)
         assert rate * (waited.mean() + 20.0) == pytest.approx(32, rel=0.05)
 
 

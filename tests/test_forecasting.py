@@ -32,7 +32,7 @@ def weather_like(num_hours=400, num_series=3, seed=0):
 
 def test_future_by_hand():
     series = torch.arange(5.0)[:, None]  # (T, S)
-    ahead = forecasting.future(series, [1, 3])
+    ahead = forecasting.future_values(series, [1, 3])
     assert ahead.shape == (5, 1, 2)
     assert torch.equal(ahead[:, 0, 0].nan_to_num(-1), torch.tensor([1.0, 2, 3, 4, -1]))
     assert torch.equal(ahead[:, 0, 1].nan_to_num(-1), torch.tensor([3.0, 4, -1, -1, -1]))
@@ -41,24 +41,24 @@ def test_future_by_hand():
 @pytest.mark.parametrize("horizons", [[], [0], [1.0], 3, [-1], [True]])
 def test_bad_horizons_are_named(horizons):
     with pytest.raises(ValueError, match="must be a list of whole numbers"):
-        forecasting.future(torch.zeros(5, 1), horizons)
+        forecasting.future_values(torch.zeros(5, 1), horizons)
 
 
 def test_a_horizon_may_be_longer_than_the_series():
-    assert forecasting.future(torch.zeros(3, 1), [5]).isnan().all()
+    assert forecasting.future_values(torch.zeros(3, 1), [5]).isnan().all()
 
 
 def test_a_part_is_told_by_the_hour_that_is_forecast():
-    truth = forecasting.future(torch.arange(10.0)[:, None], [1, 3])
-    part = forecasting.only(truth, [1, 3], 4, 8)
+    truth = forecasting.future_values(torch.arange(10.0)[:, None], [1, 3])
+    part = forecasting.only_hours(truth, [1, 3], 4, 8)
     for k in range(2):
         kept = part[:, 0, k]
         assert kept[~kept.isnan()].tolist() == [4, 5, 6, 7]
 
 
 def test_parts_share_no_hour_and_lose_none():
-    truth = forecasting.future(torch.arange(50.0)[:, None], HORIZONS)
-    first, second = forecasting.only(truth, HORIZONS, 0, 30), forecasting.only(truth, HORIZONS, 30, 50)
+    truth = forecasting.future_values(torch.arange(50.0)[:, None], HORIZONS)
+    first, second = forecasting.only_hours(truth, HORIZONS, 0, 30), forecasting.only_hours(truth, HORIZONS, 30, 50)
     assert not (~first.isnan() & ~second.isnan()).any()
     assert ((~first.isnan() | ~second.isnan()) == ~truth.isnan()).all()
     for k in range(len(HORIZONS)):
@@ -69,12 +69,12 @@ def test_parts_share_no_hour_and_lose_none():
 @pytest.mark.parametrize("part", [(5, 5), (-1, 3), (3, 11)])
 def test_an_empty_part_is_refused(part):
     with pytest.raises(ValueError, match="is empty or outside the 10 hours"):
-        forecasting.only(torch.zeros(10, 1, 1), [1], *part)
+        forecasting.only_hours(torch.zeros(10, 1, 1), [1], *part)
 
 
 def test_clock_is_a_circle():
     times = pd.date_range("2013-01-01", periods=25, freq="h", tz="UTC")
-    clock = forecasting.clock(times)
+    clock = forecasting.hours_on_circle(times)
     assert torch.allclose(clock.norm(dim=1), torch.ones(25))
     assert torch.allclose(clock[0], clock[24]) and torch.allclose(clock[6], torch.tensor([1.0, 0.0]), atol=1e-6)
     steps = (clock[1:] - clock[:-1]).norm(dim=1)
@@ -85,17 +85,17 @@ def test_features_by_hand():
     measured = torch.tensor([[[1.0], [2.0], [6.0]]])  # (T, S, C) = (1, 3, 1)
     clock = torch.tensor([[0.0, 1.0]])
     expected = torch.tensor([[[1.0, 3.0, 0, 1], [2.0, 1.5, 0, 1], [6.0, -4.5, 0, 1]]])
-    assert torch.allclose(forecasting.features(measured, clock), expected)
+    assert torch.allclose(forecasting.forecaster_inputs(measured, clock), expected)
 
 
 def test_a_scale_knows_nothing_from_its_stop_on():
     series = torch.randn(40, 2, 3)
     series[5, 1, 0] = torch.nan  # the row is left out
-    mean, std = forecasting.scale_of(series, 30)
+    mean, std = forecasting.series_scale(series, 30)
     rows = np.delete(series[:30].reshape(-1, 3).numpy(), 11, axis=0)
     assert np.allclose(mean, rows.mean(axis=0), atol=1e-6) and np.allclose(std, rows.std(axis=0, ddof=1), atol=1e-6)
     series[30:] = 99.0
-    assert torch.equal(torch.stack(forecasting.scale_of(series, 30)), torch.stack([mean, std]))
+    assert torch.equal(torch.stack(forecasting.series_scale(series, 30)), torch.stack([mean, std]))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_scale_knows_nothing_from_its_stop_on():
 )
 def test_a_scale_of_no_hours_is_refused(stop, message):
     with pytest.raises(ValueError, match=message):
-        forecasting.scale_of(torch.randn(40, 3), stop)
+        forecasting.series_scale(torch.randn(40, 3), stop)
 
 
 # Baselines and errors
@@ -111,8 +111,8 @@ def test_a_scale_of_no_hours_is_refused(stop, message):
 
 def test_baselines_by_hand():
     series = torch.arange(60.0)[:, None]
-    assert torch.equal(baselines.persistence(series, HORIZONS)[7, 0], torch.tensor([7.0, 7, 7]))
-    same = baselines.same_hour(series, (1, 24, 30))
+    assert torch.equal(baselines.persistence_baseline(series, HORIZONS)[7, 0], torch.tensor([7.0, 7, 7]))
+    same = baselines.same_hour_baseline(series, (1, 24, 30))
     for k, h in enumerate((1, 24, 30)):
         for t in (40, 59):
             assert same[t, 0, k] <= t, "the newest known value, not a later one"
@@ -123,8 +123,8 @@ def test_baselines_by_hand():
 
 def test_same_hour_is_perfect_on_what_repeats():
     series = torch.randn(24, 2).repeat(4, 1)
-    truth = forecasting.future(series, HORIZONS)
-    error = forecasting.mean_error(baselines.same_hour(series, HORIZONS), truth)
+    truth = forecasting.future_values(series, HORIZONS)
+    error = forecasting.mean_error(baselines.same_hour_baseline(series, HORIZONS), truth)
     assert torch.equal(error, torch.zeros(3))
 
 
@@ -161,9 +161,9 @@ def test_windows_end_at_their_row():
 
 def test_ridge_is_that_of_scikit_learn_on_windows_written_by_hand():
     series = weather_like(120)
-    change = forecasting.future(series, HORIZONS) - series[..., None]
+    change = forecasting.future_values(series, HORIZONS) - series[..., None]
     change[30, 1, 0] = torch.nan
-    forecast = forecasting.ridge_forecast(series, forecasting.only(change, HORIZONS, 0, 80), 4, alpha=2.0)
+    forecast = forecasting.ridge_forecast(series, forecasting.only_hours(change, HORIZONS, 0, 80), 4, alpha=2.0)
     assert forecast[:3].isnan().all() and not forecast[3:].isnan().any()
     rows = [t for t in range(3, 80 - 6) if t != 30]
 
@@ -185,12 +185,12 @@ def small(kind=nn.GRU, shape=(3,), inputs=4, hidden=8, **dropout):
 
 def test_pieces_run_side_by_side():
     series = torch.arange(14).view(14, 1) + torch.tensor([[0, 100]])  # (T, S)
-    found = forecasting.pieces(series, 3)
+    found = forecasting.cut_series(series, 3)
     assert found.shape == (4, 6)
     assert found[:, 0].tolist() == [0, 1, 2, 3] and found[:, 1].tolist() == [100, 101, 102, 103]
     assert found[:, 2].tolist() == [4, 5, 6, 7] and found[:, 5].tolist() == [108, 109, 110, 111]
     inputs = torch.randn(14, 2, 5)
-    assert torch.equal(forecasting.pieces(inputs, 3)[1, 4], inputs[9, 0])
+    assert torch.equal(forecasting.cut_series(inputs, 3)[1, 4], inputs[9, 0])
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
@@ -224,7 +224,7 @@ def test_training_learns_what_can_be_known():
     torch.manual_seed(0)
     model = forecasting.Forecaster(nn.GRU(1, 16), (2,), drop_in=0.0, drop_out=0.0)
     forecasting.train_forecaster(model, steps[..., None], targets, F.l1_loss, 30, num_pieces=4)
-    error = forecasting.mean_error(forecasting.run(model, steps[..., None]), targets)
+    error = forecasting.mean_error(forecasting.run_forecaster(model, steps[..., None]), targets)
     assert (error < 0.2 * targets.abs().flatten(0, 1).nanmean(dim=0)).all()
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
@@ -262,9 +262,9 @@ def test_state_is_carried_between_chunks_and_cut(monkeypatch):
 def test_changing_the_future_changes_no_forecast():
     measured, clock = torch.randn(50, 3, 2), torch.randn(50, 2)
     model = small(inputs=6)
-    before = forecasting.run(model, forecasting.features(measured, clock))
+    before = forecasting.run_forecaster(model, forecasting.forecaster_inputs(measured, clock))
     measured[30:] = 99.0
-    after = forecasting.run(model, forecasting.features(measured, clock))
+    after = forecasting.run_forecaster(model, forecasting.forecaster_inputs(measured, clock))
     assert torch.equal(before[:30], after[:30]) and not torch.equal(before[30:], after[30:])
 
 
@@ -272,10 +272,10 @@ def test_changing_the_future_changes_no_baseline_either():
     series = weather_like(100)
     changed = series.clone()
     changed[60:] += 50
-    for forecast in (baselines.persistence, baselines.same_hour):
+    for forecast in (baselines.persistence_baseline, baselines.same_hour_baseline):
         pair = [forecast(values, HORIZONS)[:60].nan_to_num(0) for values in (series, changed)]
         assert torch.equal(*pair)
-    targets = forecasting.only(forecasting.future(series, HORIZONS), HORIZONS, 0, 50)
+    targets = forecasting.only_hours(forecasting.future_values(series, HORIZONS), HORIZONS, 0, 50)
     pair = [forecasting.ridge_forecast(values, targets, 4, 1.0)[:60].nan_to_num(0) for values in (series, changed)]
     assert torch.allclose(*pair, atol=1e-5)
 
@@ -308,7 +308,7 @@ def test_coverage_counts_what_is_known():
 def test_adaptation_by_hand():
     low, middle, high = -torch.ones(5, 1), torch.zeros(5, 1), torch.ones(5, 1)
     truth = torch.tensor([0.0, 3.0, torch.nan, 0.0, 0.0])[:, None]
-    factors = forecasting.adapt(low, middle, high, truth, horizon=2, aim=0.8, gamma=0.1)
+    factors = forecasting.adapt_intervals(low, middle, high, truth, horizon=2, aim=0.8, gamma=0.1)
     wanted = [1, 1, math.exp(-0.02), math.exp(-0.02 + 0.08), math.exp(-0.02 + 0.08)]
     assert factors[:, 0].tolist() == pytest.approx(wanted)
 
@@ -318,7 +318,7 @@ def test_adaptation_reaches_its_aim_where_the_spread_changes():
     truth = torch.randn(6000, 2, generator=generator)
     truth[3000:] *= 2  # the intervals were made for the quieter half
     low, middle, high = -1.28 * torch.ones(6000, 2), torch.zeros(6000, 2), 1.28 * torch.ones(6000, 2)
-    factors = forecasting.adapt(low, middle, high, truth, horizon=6)
+    factors = forecasting.adapt_intervals(low, middle, high, truth, horizon=6)
     late = slice(3500, 6000)
     plain = ((truth > low) & (truth < high))[late].double().mean()
     adapted = ((truth > low * factors) & (truth < high * factors))[late].double().mean()
@@ -331,14 +331,14 @@ def test_adaptation_looks_at_no_hour_that_has_not_come(horizon):
     """Row t forecasts hour t + horizon: its factor may use the truth of rows up to t - horizon."""
     truth = torch.randn(80, 1)
     low, middle, high = -torch.ones(80, 1), torch.zeros(80, 1), torch.ones(80, 1)
-    before = forecasting.adapt(low, middle, high, truth, horizon)
+    before = forecasting.adapt_intervals(low, middle, high, truth, horizon)
     for t in (horizon, 50):
         changed = truth.clone()
         changed[t - horizon + 1 :] = 100.0
-        after = forecasting.adapt(low, middle, high, changed, horizon)
+        after = forecasting.adapt_intervals(low, middle, high, changed, horizon)
         assert torch.equal(before[: t + 1], after[: t + 1])
         changed[t - horizon] = 100.0
-        assert not torch.equal(before[t], forecasting.adapt(low, middle, high, changed, horizon)[t]) or (
+        assert not torch.equal(before[t], forecasting.adapt_intervals(low, middle, high, changed, horizon)[t]) or (
             truth[t - horizon].abs() > 1
         )
 
@@ -352,13 +352,13 @@ def test_stream_is_the_forecaster_on_the_whole_series(kind):
     frame.iloc[10:13, 1] = np.nan
     frame.iloc[0, 2] = np.nan
     measured = torch.tensor(frame.to_numpy())[..., None]  # (T, S, C) with C = 1
-    clock = forecasting.clock(pd.date_range("2013-01-01", periods=60, freq="h", tz="UTC"))
+    clock = forecasting.hours_on_circle(pd.date_range("2013-01-01", periods=60, freq="h", tz="UTC"))
     filled = torch.tensor(frame.ffill().to_numpy())[..., None]
-    read = forecasting.features(filled, clock)
+    read = forecasting.forecaster_inputs(filled, clock)
     mean, std = torch.tensor([1.0, 0, 0, 0]), torch.tensor([2.0, 1, 1, 1])
     model = small(kind, inputs=4)
-    whole = forecasting.run(model, ((read - mean) / std).nan_to_num(0.0))
-    stream = forecasting.Stream(model, mean, std)
+    whole = forecasting.run_forecaster(model, ((read - mean) / std).nan_to_num(0.0))
+    stream = forecasting.ForecastStream(model, mean, std)
     steps = torch.stack([stream.step(row, hand) for row, hand in zip(measured, clock, strict=True)])
     assert torch.allclose(steps, whole, atol=1e-5)
 
@@ -366,13 +366,13 @@ def test_stream_is_the_forecaster_on_the_whole_series(kind):
 def test_surprise_is_in_halves_of_the_interval():
     low, middle, high = torch.tensor(-1.0), torch.tensor(0.0), torch.tensor(2.0)
     truths = torch.tensor([0.0, 2.0, 4.0, -3.0, torch.nan])
-    found = forecasting.surprise(low, middle, high, truths)
+    found = forecasting.forecast_surprise(low, middle, high, truths)
     assert found[:4].tolist() == [0.0, 1.0, 2.0, -3.0] and found[4].isnan()
 
 
 def test_running_sums_by_hand():
     z = torch.tensor([0.5, 2.0, 2.0, torch.nan, -3.0])[:, None]
-    assert forecasting.running_sums(z, slack=1.0)[:, 0].tolist() == [0.0, 1.0, 2.0, 1.0, 2.0]
+    assert forecasting.surprise_sums(z, slack=1.0)[:, 0].tolist() == [0.0, 1.0, 2.0, 1.0, 2.0]
 
 
 # A chaotic series
@@ -421,7 +421,7 @@ def test_persistence_lags_by_its_horizon():
     """Moved back by its horizon it is the truth, and by no other lag."""
     series = weather_like(2000, 1)[:, 0]
     for h in (1, 6, 12):
-        forecast = baselines.persistence(series, [h])[100:1900, 0]
+        forecast = baselines.persistence_baseline(series, [h])[100:1900, 0]
         like = [np.corrcoef(forecast, series[100 + h - lag : 1900 + h - lag])[0, 1] for lag in range(14)]
         assert int(np.argmax(like)) == h and max(like) == pytest.approx(1)
 
@@ -435,16 +435,16 @@ def true_weather():
 @pytest.mark.parametrize("year", [invented_weather, true_weather])
 def test_october_flatters(year):
     """The same forecasters, the same horizon: one calm month promises less than winter holds."""
-    mended = [forecasting.mend(rows)["temp"] for _, rows in year().groupby("origin")]
+    mended = [forecasting.mend_hours(rows)["temp"] for _, rows in year().groupby("origin")]
     measured = torch.tensor(np.stack(mended, axis=1)).float()  # (T, S)
     filled = torch.tensor(pd.DataFrame(measured.numpy()).ffill().to_numpy())
     october, november = (mended[0].index.get_loc(pd.Timestamp(f"2013-{m}-01", tz="UTC")) for m in (10, 11))
-    truth = forecasting.future(measured, [24])  # (T, S, 1)
-    change = forecasting.only(truth, [24], 0, october) - filled[..., None]
+    truth = forecasting.future_values(measured, [24])  # (T, S, 1)
+    change = forecasting.only_hours(truth, [24], 0, october) - filled[..., None]
     line = filled[..., None] + forecasting.ridge_forecast(filled, change, 24, 10.0)
-    for forecast in (baselines.persistence(filled, [24]), line):
+    for forecast in (baselines.persistence_baseline(filled, [24]), line):
         calm, rough = (
-            forecasting.mean_error(forecast, forecasting.only(truth, [24], *part)).item()
+            forecasting.mean_error(forecast, forecasting.only_hours(truth, [24], *part)).item()
             for part in ((october, november), (november, len(truth)))
         )
         assert rough > 1.1 * calm
@@ -455,11 +455,11 @@ def test_a_scaler_that_peeks_flatters_on_a_trend(seed):
     """A kernel that meets something new says 0, which is the scaler's mean: with the future in it, it looks better."""
     generator = torch.Generator().manual_seed(seed)
     series = torch.arange(600)[:, None] / 30 + torch.randn(600, 1, generator=generator)
-    truth = forecasting.future(series, [24])
-    learn, judge = forecasting.only(truth, [24], 0, 400), forecasting.only(truth, [24], 400, 600)
+    truth = forecasting.future_values(series, [24])
+    learn, judge = forecasting.only_hours(truth, [24], 0, 400), forecasting.only_hours(truth, [24], 400, 600)
     errors = []
     for stop in (400, 600):
-        mean, std = forecasting.scale_of(series, stop)
+        mean, std = forecasting.series_scale(series, stop)
         X, Y = forecasting.windows((series - mean) / std, 12).numpy(), ((learn - mean) / std)[11:, 0, 0].numpy()
         known = ~np.isnan(Y)
         guess = KernelRidge(kernel="rbf", alpha=0.1).fit(X[known], Y[known]).predict(X)
@@ -481,26 +481,27 @@ def test_no_skill_on_a_random_walk():
     """On steps that it learned by heart a network has skill, on new ones none; a scaler changes nothing of it."""
     generator = torch.Generator().manual_seed(0)
     walk = torch.randn(1200, 1, generator=generator).cumsum(dim=0)
-    moves = forecasting.future(walk, [1]) - walk[..., None]
+    moves = forecasting.future_values(walk, [1]) - walk[..., None]
     steps = torch.cat([torch.zeros(1, 1), walk[1:] - walk[:-1]])[..., None]
     torch.manual_seed(0)
     model = forecasting.Forecaster(nn.LSTM(1, 32), [1], drop_in=0.0, drop_out=0.0)
-    known = forecasting.only(moves, [1], 0, 800)[:800]
+    known = forecasting.only_hours(moves, [1], 0, 800)[:800]
     forecasting.train_forecaster(model, steps[:800], known, F.l1_loss, 120, num_pieces=4, chunk=50)
     learned, new = (
         forecasting.skill(
-            forecasting.mean_error(forecasting.run(model, steps), part), forecasting.mean_error(0 * moves, part)
+            forecasting.mean_error(forecasting.run_forecaster(model, steps), part),
+            forecasting.mean_error(0 * moves, part),
         )
-        for part in (forecasting.only(moves, [1], 0, 800), forecasting.only(moves, [1], 800, 1200))
+        for part in (forecasting.only_hours(moves, [1], 0, 800), forecasting.only_hours(moves, [1], 800, 1200))
     )
     assert learned > 0.05 > 0 > new
 
 
 def test_mending_looks_at_no_later_hour():
     rows = invented_weather().query("origin == 'JFK'").iloc[:400].reset_index(drop=True)
-    before = forecasting.mend(rows)
+    before = forecasting.mend_hours(rows)
     rows.loc[300:, ["temp", "dewp", "wind_speed"]] += 100
-    after = forecasting.mend(rows)
+    after = forecasting.mend_hours(rows)
     changed = before.index.get_loc(rows["time_hour"][300])
     pd.testing.assert_frame_equal(before[:changed], after[:changed])
     assert not before[changed:].equals(after[changed:])
@@ -515,7 +516,7 @@ def test_mend_by_hand():
     rows.loc[25, "wind_speed"] = 1048.0
     rows.loc[26, "wind_dir"] = 180.0
     rows.loc[27, ["wind_dir", "wind_speed"]] = [0.0, 0.0]
-    hours = forecasting.mend(rows.drop(index=30))
+    hours = forecasting.mend_hours(rows.drop(index=30))
     assert len(hours) == 40 and hours.iloc[30].isna().all(), "a missing hour is a row of its own"
     assert hours["temp"].iloc[20:22].isna().tolist() == [True, False]
     assert hours["temp"].iloc[0] == 10 and hours["dewp"].iloc[0] == 5

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rnnlib import gates, scratch, text, training
-from rnnlib.d2l_bridge import load_d2l, scratch_model
+from rnnlib.d2l_bridge import d2l_model, load_d2l
 from rnnlib.layers import FastRNN, LanguageModel, ManyToOne, copy_weights, end_state, zero_state
 from rnnlib.scratch import ScratchRNN
 from rnnlib.sentiment import BothWays, SentimentClassifier
@@ -404,7 +404,7 @@ def test_trains_step_for_step_as_d2l_and_as_the_loop(monkeypatch, num_hiddens, i
     except ImportError:  # tests/test_d2l_bridge.py sees to it that the reason is a good one
         d2l = None
     else:
-        theirs = scratch_model(28, num_hiddens, torch.device("cpu"))
+        theirs = d2l_model(28, num_hiddens, torch.device("cpu"))
         for p, q in zip(slow.params, theirs.params, strict=True):
             q.data.copy_(p.data)
         rivals["d2l"] = lambda: train_as_d2l(d2l, theirs, batches)

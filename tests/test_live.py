@@ -212,7 +212,7 @@ class Second(Networked):
 def test_a_network_has_a_file_of_its_own_that_two_explorers_share(tmp_path):
     for _ in range(2):
         for explorer in (Networked(), Second()):
-            frames.write(explorer, tmp_path)
+            frames.write_frames(explorer, tmp_path)
     network, first, second = sorted(tmp_path.iterdir(), key=lambda path: path.name.casefold())
     assert album(first)["network"] == album(second)["network"] == network.name
     assert album(network) == Networked().assets()["network"] and album(first)["reads"] == "Networked"
@@ -222,5 +222,5 @@ def test_a_network_has_a_file_of_its_own_that_two_explorers_share(tmp_path):
 def test_a_picture_keeps_its_place_to_a_tenth_of_a_point():
     fig, axes = plots.new_figure()
     axes.plot([0, 0.333], [0, 0.777])
-    places = [number for found in frames.PLACES.finditer(frames.svg(fig)) for number in found[2].split()]
+    places = [number for found in frames.PLACES.finditer(frames._svg(fig)) for number in found[2].split()]
     assert len(places) > 20 and not [number for number in places if len(number.partition(".")[2]) > 1]

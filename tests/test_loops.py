@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.beyond import WaveForecaster, by_index, by_unbind
-from rnnlib import recurrences
+from rnnlib import beyond
 from rnnlib.directions import Bidirectional
 from rnnlib.gates import ScratchGRU, ScratchLSTM
 from rnnlib.scratch import ScratchRNN
@@ -114,19 +114,16 @@ def picking_nodes(output):
 
 V, H = 9, 4
 PARTS = {
-    "minGRU": lambda: recurrences.MinGRU(H),
-    "RWKV": lambda: recurrences.TimeMixing(H),
-    "attention": lambda: recurrences.LocalAttention(H, 5, num_heads=2),
+    "minGRU": lambda: beyond.MinGRU(H),
+    "RWKV": lambda: beyond.TimeMixing(H),
+    "attention": lambda: beyond.LocalAttention(H, 5, num_heads=2),
 }
 MODELS = {
     "tanh, from scratch": lambda: ScratchRNN(V, H),
     "LSTM, from scratch": lambda: ScratchLSTM(V, H),
     "GRU, from scratch": lambda: ScratchGRU(V, H),
     "both ways, from scratch": lambda: Bidirectional(ScratchRNN(V, H), ScratchRNN(V, H)),
-    **{
-        name: lambda part=part: recurrences.MixedModel(V, H, recurrences.Block(part(), H))
-        for name, part in PARTS.items()
-    },
+    **{name: lambda part=part: beyond.MixedModel(V, H, beyond.Block(part(), H)) for name, part in PARTS.items()},
 }
 
 
@@ -139,7 +136,7 @@ def test_no_model_picks_more_steps_from_a_longer_text(name):
 
 def test_other_loops_of_chapter_11():
     a, b = torch.rand(2, 24, 3, H, requires_grad=True)
-    assert picking_nodes(recurrences.linear_recurrence(a, b, torch.zeros(3, H)).sum()) <= 2, "a and b themselves"
+    assert picking_nodes(beyond.linear_recurrence(a, b, torch.zeros(3, H)).sum()) <= 2, "a and b themselves"
     wave = torch.randn(24, 3, 1, requires_grad=True)
     forecasts = (WaveForecaster(H)(wave[: 6 * n], 3, 0.5) for n in (2, 4))
     assert len({picking_nodes(forecast) for forecast in forecasts}) == 1

@@ -13,7 +13,7 @@ import pytest
 from matplotlib.text import Text
 
 from rnnlib import lettering, plots, text
-from rnnlib.plots import LiveCurve, TextReport, curve_figure
+from rnnlib.plots import LiveCurve, _TextReport, curve_figure
 from rnnlib.scratch import ScratchRNN
 from rnnlib.training import History, Progress, fit
 
@@ -405,7 +405,7 @@ class Terminal:
 
 
 def test_terminal_shows_one_line_that_changes(monkeypatch, clock):
-    terminal, report = Terminal(True), TextReport()
+    terminal, report = Terminal(True), _TextReport()
     monkeypatch.setattr("sys.stdout", terminal)
     for epoch in range(1, 5):
         clock.now += 0.2
@@ -416,7 +416,7 @@ def test_terminal_shows_one_line_that_changes(monkeypatch, clock):
 
 
 def test_log_file_gets_the_last_line_alone(monkeypatch, clock):
-    log, report = Terminal(False), TextReport()
+    log, report = Terminal(False), _TextReport()
     monkeypatch.setattr("sys.stdout", log)
     for epoch in range(1, 5):
         clock.now += 10
@@ -426,17 +426,17 @@ def test_log_file_gets_the_last_line_alone(monkeypatch, clock):
 
 
 def test_the_report_suits_the_place(monkeypatch):
-    assert isinstance(plots.live_report(), TextReport), "pytest is no notebook"
+    assert isinstance(plots.live_picture(), _TextReport), "pytest is no notebook"
 
     class Shell:
         kernel = object()
 
     monkeypatch.setattr("IPython.get_ipython", Shell)
-    assert isinstance(plots.live_report(), LiveCurve)
+    assert isinstance(plots.live_picture(), LiveCurve)
     monkeypatch.setattr("IPython.get_ipython", object)  # IPython in a terminal
-    assert isinstance(plots.live_report(), TextReport)
+    assert isinstance(plots.live_picture(), _TextReport)
     monkeypatch.setitem(os.sys.modules, "IPython", None)
-    assert isinstance(plots.live_report(), TextReport)
+    assert isinstance(plots.live_picture(), _TextReport)
 
 
 def test_style_can_be_read_without_colours():
@@ -534,7 +534,7 @@ def test_any_number_beside_the_accuracy_is_drawn_or_left_out(value):
 def test_an_axis_of_perplexities_takes_any_end(value):
     fig, axes = plots.new_figure()
     plots.perplexity_axis(axes, lowest=value, highest=value)
-    plots.draw_landmarks(axes, {"odd": value})
+    plots.landmark_lines(axes, {"odd": value})
     axes.plot([1, 2], [value, 3.0])
     assert plots.png(fig)
 

@@ -87,14 +87,14 @@ def test_a_damaged_file_is_named_with_the_remedy(saved, bytes_kept):
 
 def test_command_names_its_choices():
     with pytest.raises(SystemExit, match="choose from shakespeare_gru"):
-        pretrained.main(["hamlet"])
+        pretrained._main(["hamlet"])
 
 
 def test_command_trains_and_writes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
     model = small_model()
     monkeypatch.setattr(pretrained, "RECIPES", {"small": lambda: (model, train(model), IDS)})
-    pretrained.main([])
+    pretrained._main([])
     assert "small: held-out perplexity" in capsys.readouterr().out
     weights, facts = pretrained.load("small")
     assert set(weights) == set(model.state_dict())
@@ -166,13 +166,13 @@ def test_shakespeare_needs_at_most_2_25_bits_a_character():
     assert bits == pytest.approx(math.log2(json.loads(facts["history"])[-1]["valid"]), abs=0.01)
 
 
-# Portions of a pass
+# BatchPortions
 
 
 def test_portions_go_through_a_pass_and_start_anew():
     windows = text.sequential_batches(torch.arange(111), 2, 5, offset=0)  # 11 minibatches
     whole = [X for X, _ in windows]
-    portions = text.Portions(windows, 4)
+    portions = text.BatchPortions(windows, 4)
     lengths = []
     seen = []
     for _ in range(6):
@@ -185,12 +185,12 @@ def test_portions_go_through_a_pass_and_start_anew():
 
 
 def test_minibatches_of_a_portion_say_whether_they_continue():
-    portions = text.Portions(text.sequential_batches(torch.arange(111), 2, 5, offset=0), 4)
+    portions = text.BatchPortions(text.sequential_batches(torch.arange(111), 2, 5, offset=0), 4)
     assert [[pair.continues for pair in portions] for _ in range(4)] == [
         [False, True, True, True],
         [True, True, True, True],
         [True, True, True],
         [False, True, True, True],
     ]
-    shuffled = text.Portions(text.random_batches(torch.arange(50), 2, 5), 2)
+    shuffled = text.BatchPortions(text.random_batches(torch.arange(50), 2, 5), 2)
     assert not any(pair.continues for _ in range(4) for pair in shuffled)

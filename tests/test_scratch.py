@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rnnlib import guards, scratch, text
-from rnnlib.d2l_bridge import load_d2l, scratch_model
+from rnnlib.d2l_bridge import d2l_model, load_d2l
 from rnnlib.environment import evaluating, single_steps
 from rnnlib.gradients import detach
 from rnnlib.scratch import ScratchRNN, generate, next_token_probabilities, rnn_params
@@ -195,7 +195,7 @@ def test_trains_step_for_step_as_d2l(d2l, monkeypatch, make_batches):
     batches = make_batches(corpus, 4, 10, offset=0)
     minibatches = list(batches)
     assert len(minibatches) == 20
-    ours, theirs = ScratchRNN(V, H, sigma=0.1), scratch_model(V, H, CPU)
+    ours, theirs = ScratchRNN(V, H, sigma=0.1), d2l_model(V, H, CPU)
     for p, q in zip(ours.params, theirs.params, strict=True):
         q.data.copy_(p.data)
 

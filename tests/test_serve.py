@@ -40,10 +40,10 @@ def alone(read):
     state, scores, bits = STEP.begin_state(1), None, []
     for character in read:
         i = VOCAB[character]
-        bits.append(0.0 if scores is None or i == 0 else -np.log2(serve.probabilities(scores)[i]))
+        bits.append(0.0 if scores is None or i == 0 else -np.log2(serve._probabilities(scores)[i]))
         scores, *state = STEP(np.array([i]), *state)
         scores = scores[0]
-    return bits, serve.probabilities(scores), scores, state
+    return bits, serve._probabilities(scores), scores, state
 
 
 def served(body, **options):
@@ -284,12 +284,12 @@ def test_many_sessions_in_a_row_keep_no_memory():
 
         await visit()
         gc.collect()
-        before = sum(type(thing) is serve.Session for thing in gc.get_objects())
+        before = sum(type(thing) is serve._Session for thing in gc.get_objects())
         for _ in range(40):
             await visit()
         await asyncio.sleep(0.05)
         gc.collect()
-        return sum(type(thing) is serve.Session for thing in gc.get_objects()) - before
+        return sum(type(thing) is serve._Session for thing in gc.get_objects()) - before
 
     assert served(body) <= 2
 
@@ -325,18 +325,18 @@ def test_listens_on_loopback_alone():
 
 
 def test_files_and_checkpoints_are_loaded(tmp_path):
-    step, vocab = serve.load_step("time_machine_lstm")
+    step, vocab = serve._load_step("time_machine_lstm")
     assert len(vocab) == 28 and len(step.begin_state(1)) == 2
     torch.manual_seed(0)
     model = layers.LanguageModel(nn.GRU(len(VOCAB), 6), len(VOCAB))
     shipping.save_quantised(tmp_path / "mine.safetensors", model, VOCAB.tokens)
-    step, vocab = serve.load_step(str(tmp_path / "mine.safetensors"))
+    step, vocab = serve._load_step(str(tmp_path / "mine.safetensors"))
     assert vocab.tokens == VOCAB.tokens and step.num_hiddens == 6
     shipping.save_quantised(tmp_path / "other.safetensors", model, VOCAB.tokens[:-1])
     with pytest.raises(ValueError, match=r"scores 30 tokens but names 29: save it with vocab.tokens"):
-        serve.load_step(str(tmp_path / "other.safetensors"))
+        serve._load_step(str(tmp_path / "other.safetensors"))
     with pytest.raises(ValueError, match="name='mine' is not known"):
-        serve.load_step("mine")
+        serve._load_step("mine")
 
 
 def start(*arguments):

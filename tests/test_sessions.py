@@ -41,7 +41,7 @@ class Working:
     """A pool with its worker."""
 
     def __init__(self, step, rows):
-        self.pool = sessions.Pool(step, step.begin_state(rows))
+        self.pool = sessions.SessionPool(step, step.begin_state(rows))
 
     async def __aenter__(self):
         self.worker = asyncio.create_task(sessions.serve(self.pool))
@@ -100,7 +100,7 @@ def test_what_waits_together_takes_one_step():
         return step(ids, *state)
 
     async def main():
-        pool = sessions.Pool(counted, step.begin_state(10))
+        pool = sessions.SessionPool(counted, step.begin_state(10))
         rows = [pool.open() for _ in range(10)]
         reads = [asyncio.create_task(pool.read(row, 1)) for row in rows]
         await asyncio.sleep(0)
@@ -116,7 +116,7 @@ def test_a_client_that_leaves_does_not_touch_the_next_owner_of_its_row():
     step = network()
 
     async def main():
-        pool = sessions.Pool(step, step.begin_state(1))
+        pool = sessions.SessionPool(step, step.begin_state(1))
         row = pool.open()
         leaving = asyncio.create_task(pool.read(row, 3))
         await asyncio.sleep(0)  # its character waits in the queue
@@ -149,7 +149,7 @@ def test_a_session_twice_in_a_batch_is_refused():
 
 def test_a_full_pool_and_a_row_closed_twice_get_a_sentence():
     step = network()
-    pool = sessions.Pool(step, step.begin_state(1))
+    pool = sessions.SessionPool(step, step.begin_state(1))
     row = pool.open()
     with pytest.raises(ValueError, match="all places are taken: close a session first, or make the pool larger"):
         pool.open()

@@ -70,7 +70,7 @@ def onnx():
 def test_steps_are_the_sequence(name):
     model = made(name)
     ids, state = torch.randint(V, (N, 9)), random_state(model, N)
-    logits, last = model(ids, shipping.whole(state))
+    logits, last = model(ids, shipping.from_parts(state))
     step, outputs = shipping.Step(model), []
     for column in ids.T:
         scores, *state = step(column, *state)
@@ -177,13 +177,13 @@ def test_onnx_sequence_takes_any_batch_and_length(onnx, tmp_path, name):
     torch.manual_seed(0)
     model = LAYERS[name]().eval()
     axes = tuple({1: "batch"} for _ in shipping.parts(model.begin_state(1)))
-    shapes = ({0: "batch", 1: "time"}, shipping.whole(axes))
+    shapes = ({0: "batch", 1: "time"}, shipping.from_parts(axes))
     example = torch.randint(V, (2, 6)), model.begin_state(2)
     shipping.save_onnx(shipping.for_onnx(model), example, tmp_path / "all.onnx", shapes)
     run = shipping.OnnxStep(tmp_path / "all.onnx")
     for batch_size, num_steps in ((2, 6), (5, 11), (1, 1)):
         ids, state = torch.randint(V, (batch_size, num_steps)), random_state(model, batch_size)
-        logits, last = model(ids, shipping.whole(state))
+        logits, last = model(ids, shipping.from_parts(state))
         assert_same(run(ids.numpy(), *numpy(state)), numpy([logits, *shipping.parts(last)]))
     import onnx as library
 
@@ -232,7 +232,7 @@ def test_encoder_and_decoder_of_chapter_9_ship(onnx, tmp_path):
             self.decoder = decoder
 
         def forward(self, ids, keys, mask, state):
-            logits, state, _ = self.decoder(ids[:, None], attention.Memory(keys, mask, state), state)
+            logits, state, _ = self.decoder(ids[:, None], attention.EncoderMemory(keys, mask, state), state)
             return logits[:, 0], state
 
     example = torch.ones(N, dtype=torch.long), *memory
@@ -257,7 +257,7 @@ def test_a_tool_shrinks_the_lstm_and_leaves_the_gru(onnx, tmp_path):
     for layer in (nn.LSTM, nn.GRU):
         torch.manual_seed(0)
         model = layers.LanguageModel(layer(V, 64), V).eval()
-        axes = shipping.whole(tuple({1: "batch"} for _ in shipping.parts(model.begin_state(1))))
+        axes = shipping.from_parts(tuple({1: "batch"} for _ in shipping.parts(model.begin_state(1))))
         files = tmp_path / "float.onnx", tmp_path / "int8.onnx"
         example = torch.randint(V, (2, 6)), model.begin_state(2)
         shipping.save_onnx(shipping.for_onnx(model), example, files[0], ({0: "batch", 1: "time"}, axes))

@@ -222,7 +222,7 @@ def test_state_starts_afresh_for_other_batches():
         assert not any(state.any() for state in model.received)
 
 
-@pytest.mark.parametrize("wrap", [list, tqdm, iter, lambda batches: text.Portions(batches, 100)])
+@pytest.mark.parametrize("wrap", [list, tqdm, iter, lambda batches: text.BatchPortions(batches, 100)])
 def test_state_is_carried_through_what_wraps_the_batches(wrap):
     model, wrapped = Spy(), Spy()
     wrapped.load_state_dict(model.state_dict())

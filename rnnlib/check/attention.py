@@ -37,7 +37,7 @@ def shift_target(target, bos):
     return torch.cat([first, target[:, :-1]], dim=1)  # (N, T)
 
 
-def test_shift_target(answer):
+def _test_shift_target(answer):
     """By hand, then random ids of several shapes."""
     torch.manual_seed(0)  # the frame puts the reader's random state back
     cases = [(torch.tensor([[5, 6, 3], [7, 3, 1]]), 2)]
@@ -68,7 +68,7 @@ SHIFT_TARGET = Exercise(
     name="shift_target",
     chapter=9,
     stars=1,
-    test=test_shift_target,
+    test=_test_shift_target,
     solution=shift_target,
     section="Encoder and decoder",
     wrong={
@@ -93,7 +93,7 @@ def may_look(lengths, S):
     return torch.arange(S, device=lengths.device) < lengths[:, None]  # (N, S)
 
 
-def test_may_look(answer):
+def _test_may_look(answer):
     """By hand, then random lengths, without a loop."""
     torch.manual_seed(0)
     cases = [(torch.tensor([2, 4, 1]), 4)]
@@ -120,7 +120,7 @@ MAY_LOOK = Exercise(
     name="may_look",
     chapter=9,
     stars=1,
-    test=test_may_look,
+    test=_test_may_look,
     solution=may_look,
     section="Attention",
     wrong={
@@ -148,7 +148,7 @@ def causal_mask(T):
     return torch.ones(T, T, dtype=torch.bool).tril()
 
 
-def test_causal_mask(answer):
+def _test_causal_mask(answer):
     """Several sizes, one step included."""
     for T in (4, 1, 7):
         got = answer(T)
@@ -169,7 +169,7 @@ CAUSAL_MASK = Exercise(
     name="causal_mask",
     chapter=9,
     stars=1,
-    test=test_causal_mask,
+    test=_test_causal_mask,
     solution=causal_mask,
     section="Going deeper: several heads",
     wrong={
@@ -194,7 +194,7 @@ def general_scores(queries, keys, W):
     return queries @ W @ keys.transpose(1, 2)  # (N, T, S)
 
 
-def test_general_scores(answer):
+def _test_general_scores(answer):
     """Against einsum in double precision; N = T = S included, so that shapes alone prove nothing."""
     torch.manual_seed(0)
     for N, T, S, H, D in [(2, 3, 4, 5, 6), (1, 1, 1, 2, 3), (3, 3, 3, 3, 3), (2, 4, 4, 3, 3)]:
@@ -220,7 +220,7 @@ GENERAL_SCORES = Exercise(
     name="general_scores",
     chapter=9,
     stars=2,
-    test=test_general_scores,
+    test=_test_general_scores,
     solution=general_scores,
     section="Attention",
     wrong={
@@ -244,7 +244,7 @@ def additive_scores(queries, keys, W_q, W_k, v):
     return torch.tanh(both) @ v  # (N, T, S)
 
 
-def test_additive_scores(answer):
+def _test_additive_scores(answer):
     """Against a triple loop in double precision, without a loop."""
     torch.manual_seed(0)
     for N, T, S, H, A in [(2, 3, 4, 5, 6), (1, 1, 1, 2, 3), (2, 3, 3, 3, 3)]:
@@ -287,7 +287,7 @@ ADDITIVE_SCORES = Exercise(
     name="additive_scores",
     chapter=9,
     stars=2,
-    test=test_additive_scores,
+    test=_test_additive_scores,
     solution=additive_scores,
     section="Going deeper: other scores",
     wrong={
@@ -322,7 +322,7 @@ def one_step_look(query, keys, mask):
     return (weights[:, None] @ keys).squeeze(1), weights  # (N, H) and (N, S)
 
 
-def test_one_step_look(answer):
+def _test_one_step_look(answer):
     """Against einsum in double precision; rows with and without padding."""
     torch.manual_seed(0)
     for N, S, H in [(2, 4, 3), (1, 1, 2), (3, 3, 3), (4, 6, 5)]:
@@ -360,7 +360,7 @@ ONE_STEP_LOOK = Exercise(
     name="one_step_look",
     chapter=9,
     stars=2,
-    test=test_one_step_look,
+    test=_test_one_step_look,
     solution=one_step_look,
     section="Attention",
     wrong={
@@ -446,7 +446,7 @@ BEAM_SLIPS = {
 }
 
 
-def test_beam_of_two(answer):
+def _test_beam_of_two(answer):
     """A case that greedy misses, one that a beam of two misses, then random tables."""
     torch.manual_seed(0)
     cases = [
@@ -482,7 +482,7 @@ BEAM_OF_TWO = Exercise(
     name="beam_of_two",
     chapter=9,
     stars=2,
-    test=test_beam_of_two,
+    test=_test_beam_of_two,
     solution=beam_of_two,
     section="Greedy, beam, and whose fault an error is",
     wrong={
@@ -548,7 +548,7 @@ RATE_SLIPS = {
 }
 
 
-def test_phoneme_error_rate(answer):
+def _test_phoneme_error_rate(answer):
     """By hand, then random lists, against rapidfuzz."""
     sounds = ["K", "AE", "T", "S", "AH", "N", "DH"]
     torch.manual_seed(0)
@@ -580,7 +580,7 @@ PHONEME_ERROR_RATE = Exercise(
     name="phoneme_error_rate",
     chapter=9,
     stars=2,
-    test=test_phoneme_error_rate,
+    test=_test_phoneme_error_rate,
     solution=phoneme_error_rate,
     section="Letters to phonemes",
     wrong={
@@ -603,7 +603,7 @@ def masked_weights(scores, mask):
     return weights.nan_to_num(0.0)  # a row without a real key
 
 
-def test_masked_weights(answer):
+def _test_masked_weights(answer):
     """N = T, N unlike T, and a row that is all padding."""
     torch.manual_seed(0)
     for N, T, S in [(2, 2, 3), (3, 3, 3), (2, 4, 5), (1, 1, 1), (3, 2, 4)]:
@@ -652,7 +652,7 @@ MASKED_WEIGHTS = Exercise(
     name="masked_weights",
     chapter=9,
     stars=2,
-    test=test_masked_weights,
+    test=_test_masked_weights,
     solution=masked_weights,
     section="Attention",
     wrong={
@@ -719,7 +719,7 @@ HEAD_SLIPS = {
 }
 
 
-def test_heads_by_hand(answer):
+def _test_heads_by_hand(answer):
     """Against torch.nn.MultiheadAttention in double precision."""
     torch.manual_seed(0)
     for T, d, num_heads in [(4, 3, 2), (1, 2, 2), (5, 2, 4), (3, 4, 1), (2, 3, 3)]:
@@ -741,7 +741,7 @@ HEADS_BY_HAND = Exercise(
     name="heads_by_hand",
     chapter=9,
     stars=3,
-    test=test_heads_by_hand,
+    test=_test_heads_by_hand,
     solution=heads_by_hand,
     section="Going deeper: several heads",
     wrong=HEAD_SLIPS,
@@ -774,7 +774,7 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 NUMBERS_GOAL = 0.95
 
 
-def in_words(number):
+def _in_words(number):
     """Write a number from 1 to 999 in words."""
     hundreds, rest = divmod(number, 100)
     parts = [f"{ONES[hundreds - 1]} hundred"] if hundreds else []
@@ -791,11 +791,11 @@ def _closest(train, sources):
     return [min(train, key=lambda pair: Levenshtein.distance(pair[0], words))[1] for words in sources]
 
 
-def test_read_numbers(answer):
+def _test_read_numbers(answer):
     """Half of the numbers to learn from, the other half to be read."""
     order = torch.randperm(999, generator=torch.Generator().manual_seed(9)) + 1
     known, asked = order[:500].tolist(), order[500:].tolist()
-    train, sources = [(in_words(n), str(n)) for n in known], [in_words(n) for n in asked]
+    train, sources = [(_in_words(n), str(n)) for n in known], [_in_words(n) for n in asked]
     got, seconds = within(90, answer, list(train), list(sources))
     expect_something(got)
     if not isinstance(got, (list, tuple)) or len(got) != len(sources):
@@ -819,7 +819,7 @@ READ_NUMBERS = Exercise(
     name="read_numbers",
     chapter=9,
     stars=3,
-    test=test_read_numbers,
+    test=_test_read_numbers,
     solution=read_numbers,
     section="Letters to phonemes",
     wrong={

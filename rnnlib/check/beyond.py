@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from rnnlib import beyond
+from rnnlib import mazes
 from rnnlib.check._frame import (
     Exercise,
     Wrong,
@@ -24,14 +24,14 @@ from rnnlib.check._frame import (
 CHANGED = "what came in has changed: make new tensors, without += and *="
 
 
-def generator(seed=0):
+def _generator(seed=0):
     """Return a generator for the cases of a check."""
     return torch.Generator().manual_seed(seed)
 
 
-def draw(*shape, seed=0):
+def _draw(*shape, seed=0):
     """Return random numbers in double precision."""
-    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
+    return torch.randn(shape, generator=_generator(seed), dtype=torch.float64)
 
 
 # ★ The state of the parity machine
@@ -43,7 +43,7 @@ def running_parity(bits):
 
 def _test_running_parity(answer):
     worked = torch.tensor([[1, 0, 1, 1], [0, 0, 1, 0]])
-    drawn = torch.randint(2, (5, 9), generator=generator())
+    drawn = torch.randint(2, (5, 9), generator=_generator())
     for bits in (worked, drawn):
         given = bits.clone()
         got = answer(given)
@@ -222,7 +222,7 @@ def locked_mask(inputs, p):
 
 
 def _test_locked_mask(answer):
-    p, inputs = 0.3, 1 + draw(7, 40, 30).abs()
+    p, inputs = 0.3, 1 + _draw(7, 40, 30).abs()
     torch.manual_seed(0)
     given = inputs.clone()
     got = answer(given, p)
@@ -313,7 +313,7 @@ def _test_run_dropped(answer):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         rnn = nn.RNN(3, 12, dtype=torch.float64)
-    inputs, p = draw(4, 40, 3), 0.4
+    inputs, p = _draw(4, 40, 3), 0.4
     before, plain = copy.deepcopy(rnn.state_dict()), rnn(inputs)[0].detach()
     torch.manual_seed(1)
     got = answer(rnn, inputs.clone(), p)
@@ -442,7 +442,7 @@ def _from_the_start(rewards, gamma):
 
 def _test_worth_of(answer):
     worked = torch.tensor([[0.0, 1.0], [2.0, 0.0], [4.0, 8.0]], dtype=torch.float64)
-    for rewards, gamma in ((worked, 0.5), (draw(7, 3), 0.9)):
+    for rewards, gamma in ((worked, 0.5), (_draw(7, 3), 0.9)):
         given = rewards.clone()
         got = answer(given, gamma)
         expect_shape(got, rewards.shape, "the worth of each step")
@@ -500,9 +500,9 @@ def join_stretches(earlier, later):
 def _test_join_stretches(answer):
     earlier, later, last = (
         (
-            torch.rand(4, generator=generator(seed), dtype=torch.float64),
-            draw(4, seed=seed),
-            draw(4, seed=seed + 9).abs(),
+            torch.rand(4, generator=_generator(seed), dtype=torch.float64),
+            _draw(4, seed=seed),
+            _draw(4, seed=seed + 9).abs(),
         )
         for seed in range(3)
     )
@@ -591,9 +591,9 @@ def _resumed_by_loop(k, v, total, weight, decay, bonus, fade_first=False, own=Tr
 
 
 def _resumed_case(T, N, D, seed):
-    k, v, total = draw(T, N, D, seed=seed), draw(T, N, D, seed=seed + 1), draw(N, D, seed=seed + 2)
-    weight, decay = 1 + draw(N, D, seed=seed + 3).abs(), 0.1 + draw(D, seed=seed + 4).abs()
-    return k, v, total, weight, decay, draw(D, seed=seed + 5)
+    k, v, total = _draw(T, N, D, seed=seed), _draw(T, N, D, seed=seed + 1), _draw(N, D, seed=seed + 2)
+    weight, decay = 1 + _draw(N, D, seed=seed + 3).abs(), 0.1 + _draw(D, seed=seed + 4).abs()
+    return k, v, total, weight, decay, _draw(D, seed=seed + 5)
 
 
 def _test_wkv_resumed(answer):
@@ -684,9 +684,9 @@ def _test_next_corridor(answer):
     def train():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            policy = beyond.Policy()
+            policy = mazes.Policy()
             rights = []
-            for length, right in itertools.islice(beyond.maze_steps(policy, grow, start=2, seed=0), 150):
+            for length, right in itertools.islice(mazes.maze_steps(policy, grow, start=2, seed=0), 150):
                 rights = [*rights, right] if length == 20 else []
                 if len(rights) >= 20 and sum(rights[-20:]) >= 19:
                     return len(lengths)

@@ -42,7 +42,7 @@ def _bidirectional_gru(ahead, back):
 
 
 @torch.no_grad()
-def test_join_directions(answer):
+def _test_join_directions(answer):
     """From shapes to the bidirectional nn.GRU with the same weights, T = 1 and N = 1 included."""
     torch.manual_seed(0)  # the frame puts the reader\'s random state back
     for N, T, D, H in [(2, 5, 3, 4), (1, 1, 2, 3), *(_draw_sizes(3, 6, 4, 4) for _ in range(20))]:
@@ -81,7 +81,7 @@ JOIN_DIRECTIONS = Exercise(
     name="join_directions",
     chapter=6,
     stars=1,
-    test=test_join_directions,
+    test=_test_join_directions,
     solution=join_directions,
     section="Two readers",
     wrong={
@@ -131,7 +131,7 @@ def final_state(h_n):
     return torch.cat([h_n[-2], h_n[-1]], dim=1)  # (N, 2H)
 
 
-def test_final_state(answer):
+def _test_final_state(answer):
     """From one layer to several, N = 1 included."""
     torch.manual_seed(0)  # the frame puts the reader\'s random state back
     for layers, N, H in [(2, 3, 4), (1, 2, 3), (3, 1, 2), *(_draw_sizes(3, 4, 4) for _ in range(20))]:
@@ -168,7 +168,7 @@ FINAL_STATE = Exercise(
     name="final_state",
     chapter=6,
     stars=1,
-    test=test_final_state,
+    test=_test_final_state,
     solution=final_state,
     section="The right final state",
     wrong={
@@ -201,13 +201,13 @@ def state_at_length(output, lengths):
     return torch.cat([output[rows, lengths - 1, :H], output[:, 0, H:]], dim=1)  # (N, 2H)
 
 
-def pick(output, forward_steps, backward_steps):
+def _pick(output, forward_steps, backward_steps):
     """Take each half of the outputs (N, T, 2H) at a time step of its own for each row."""
     rows, H = torch.arange(len(output)), output.shape[2] // 2
     return torch.cat([output[rows, forward_steps, :H], output[rows, backward_steps, H:]], 1)  # (N, 2H)
 
 
-def test_state_at_length(answer):
+def _test_state_at_length(answer):
     """From three sequences to minibatches of any lengths, N = 1 included."""
     torch.manual_seed(0)  # the frame puts the reader\'s random state back
     cases = [(5, 2, torch.tensor([5, 3, 2])), (3, 2, torch.tensor([3]))]
@@ -236,46 +236,49 @@ def test_state_at_length(answer):
         ends, first, last = lengths - 1, torch.zeros_like(lengths), torch.full_like(lengths, T - 1)
         slips = [
             (output[:, -1], "is output[:, -1]: zeros after a shorter sequence, and one backward step at the longest"),
-            (pick(output, ends, ends), "takes both halves at the end: the backward half has read everything at step 0"),
             (
-                pick(output, ends, last),
+                _pick(output, ends, ends),
+                "takes both halves at the end: the backward half has read everything at step 0",
+            ),
+            (
+                _pick(output, ends, last),
                 "takes the backward half at the last step, where it has read one letter or padding alone: it has read "
                 "everything at step 0",
             ),
-            (pick(output, ends - 1, first), "takes the forward half one step early: a row of length 3 ends at step 2"),
+            (_pick(output, ends - 1, first), "takes the forward half one step early: a row of length 3 ends at step 2"),
             (
-                pick(output, ends, first).roll(H, 1),
+                _pick(output, ends, first).roll(H, 1),
                 "has the backward half first: the forward half comes first",
             ),
             (output[:, 0], "takes both halves at step 0: the forward half has read everything at lengths - 1"),
-            (pick(output, first, ends), "takes the two halves the wrong way round"),
+            (_pick(output, first, ends), "takes the two halves the wrong way round"),
             (
-                pick(output, lengths.clamp(max=T - 1), first),
+                _pick(output, lengths.clamp(max=T - 1), first),
                 "has zeros in the forward half of a shorter sequence, the padding behind its end: its last letter is "
                 "at step lengths - 1",
             ),
         ]
-        expect_close(got, pick(output, ends, first), f"the state for lengths {lengths.tolist()}", slips)
+        expect_close(got, _pick(output, ends, first), f"the state for lengths {lengths.tolist()}", slips)
 
 
 STATE_AT_LENGTH = Exercise(
     name="state_at_length",
     chapter=6,
     stars=2,
-    test=test_state_at_length,
+    test=_test_state_at_length,
     solution=state_at_length,
     section="With padding",
     wrong={
         "last output": (lambda output, lengths: output[:, -1], "zeros after a shorter sequence"),
         "both at the end": (
-            lambda output, lengths: pick(output, lengths - 1, lengths - 1),
+            lambda output, lengths: _pick(output, lengths - 1, lengths - 1),
             "the backward half has read everything at step 0",
         ),
         "both at the start": (
             lambda output, lengths: output[:, 0],
             "the forward half has read everything at lengths - 1",
         ),
-        "wrong way round": (lambda output, lengths: pick(output, 0 * lengths, lengths - 1), "the wrong way round"),
+        "wrong way round": (lambda output, lengths: _pick(output, 0 * lengths, lengths - 1), "the wrong way round"),
         "all steps in every row": (
             lambda output, lengths: torch.cat(
                 [output[:, lengths - 1, : output.shape[2] // 2], output[:, 0, output.shape[2] // 2 :]], 1
@@ -283,19 +286,19 @@ STATE_AT_LENGTH = Exercise(
             "it takes all the steps in every row",
         ),
         "one step late": (
-            lambda output, lengths: pick(output, lengths.clamp(max=output.shape[1] - 1), 0 * lengths),
+            lambda output, lengths: _pick(output, lengths.clamp(max=output.shape[1] - 1), 0 * lengths),
             "the padding behind its end",
         ),
         "backward at the last step": (
-            lambda output, lengths: pick(output, lengths - 1, 0 * lengths + output.shape[1] - 1),
+            lambda output, lengths: _pick(output, lengths - 1, 0 * lengths + output.shape[1] - 1),
             "takes the backward half at the last step",
         ),
-        "one step early": (lambda output, lengths: pick(output, lengths - 2, 0 * lengths), "one step early"),
+        "one step early": (lambda output, lengths: _pick(output, lengths - 2, 0 * lengths), "one step early"),
         "halves swapped": (
             lambda output, lengths: state_at_length(output, lengths).roll(output.shape[2] // 2, 1),
             "has the backward half first",
         ),
-        "no such step": (lambda output, lengths: pick(output, lengths, 0 * lengths), "there is no step 5 of 5"),
+        "no such step": (lambda output, lengths: _pick(output, lengths, 0 * lengths), "there is no step 5 of 5"),
     },
     hints=(
         "The forward half is output[:, :, :H], the backward half output[:, :, H:]. When has each read everything?",
@@ -339,7 +342,7 @@ def _flip_in_place(ids, lengths):
     return ids
 
 
-def test_flip_padded(answer):
+def _test_flip_padded(answer):
     """From two words to minibatches of any lengths, whose padding must stay at the end."""
     torch.manual_seed(0)  # the frame puts the reader\'s random state back
     lengths = torch.tensor([4, 2])
@@ -376,7 +379,7 @@ FLIP_PADDED = Exercise(
     name="flip_padded",
     chapter=6,
     stars=2,
-    test=test_flip_padded,
+    test=_test_flip_padded,
     solution=flip_padded,
     section="With padding",
     wrong={
@@ -469,7 +472,7 @@ def _dependencies():
     return cases
 
 
-def test_may_be_believed(answer):
+def _test_may_be_believed(answer):
     """From readers of known directions to models that see a single input."""
     cases = _dependencies()
     got = {name: expect_truth(answer(sees.clone()), f"the answer for {name}") for name, sees in cases.items()}
@@ -485,7 +488,7 @@ MAY_BE_BELIEVED = Exercise(
     name="may_be_believed",
     chapter=6,
     stars=2,
-    test=test_may_be_believed,
+    test=_test_may_be_believed,
     solution=may_be_believed,
     section="Mending the leak",
     wrong=BELIEF_SLIPS,
@@ -515,7 +518,7 @@ ZERO_ROW = "a running sum whose second input is all zeros"
 
 
 @torch.no_grad()
-def test_who_sees_what(answer):
+def _test_who_sees_what(answer):
     """From running sums, whose dependencies are known, to recurrent layers, whose autograd is asked."""
     torch.manual_seed(0)  # the frame puts the reader\'s random state back
     known = {
@@ -624,7 +627,7 @@ WHO_SEES_WHAT = Exercise(
     name="who_sees_what",
     chapter=6,
     stars=3,
-    test=test_who_sees_what,
+    test=_test_who_sees_what,
     solution=who_sees_what,
     section="Who sees what",
     wrong={
@@ -701,7 +704,7 @@ VOWEL_SLIPS = {
 VOWEL_GOAL = 0.85
 
 
-def test_restore_vowels(answer):
+def _test_restore_vowels(answer):
     """Measured on the last tenth of the text."""
     cut = corpus().index(" ", int(0.9 * len(corpus())))
     train_text, text = corpus()[:cut], corpus()[cut:]
@@ -734,7 +737,7 @@ RESTORE_VOWELS = Exercise(
     name="restore_vowels",
     chapter=6,
     stars=3,
-    test=test_restore_vowels,
+    test=_test_restore_vowels,
     solution=restore_vowels,
     section="Baselines first",
     wrong=VOWEL_SLIPS,

@@ -424,7 +424,7 @@ OTHER_GRU_STEP = Exercise(
     wrong=GRU_SLIPS,
     hints=(
         "Cut W_ih, W_hh and the biases into three blocks of H rows: r, z and n.",
-        "r and z are as in gru_cell. Only the candidate differs: its product is with r * h, not with h.",
+        "r and z are as in numpy_gru. Only the candidate differs: its product is with r * h, not with h.",
         "n = np.tanh(a_n + (r * h) @ W_hn.T + b_hn), and the next state is (1 - z) * n + z * h.",
     ),
 )

@@ -28,7 +28,7 @@ def time_first(ids, vocab_size):
     return torch.eye(vocab_size)[ids.T]  # (T, N, V)
 
 
-def test_time_first(answer):
+def _test_time_first(answer):
     """From the shape of the chapter's example to random ids."""
     ids = torch.arange(10).reshape(2, 5)
     got = answer(ids.clone(), 28)
@@ -53,7 +53,7 @@ TIME_FIRST = Exercise(
     name="time_first",
     chapter=1,
     stars=1,
-    test=test_time_first,
+    test=_test_time_first,
     solution=time_first,
     section="1.4 One-hot, step by step",
     wrong={
@@ -120,7 +120,7 @@ SIZE_SLIPS = {
 }
 
 
-def test_vocabulary_size(answer):
+def _test_vocabulary_size(answer):
     """From two short words to random texts, of letters and of words."""
     cases = [(list("abracadabra"), 2), (list("hello"), 0), (["a"], 2), (["the", "time", "the"], 0)]
     for kinds in (list("abcdefgh"), ["a", "the", "time", "traveller"]) * 10:
@@ -145,7 +145,7 @@ VOCABULARY_SIZE = Exercise(
     name="vocabulary_size",
     chapter=1,
     stars=1,
-    test=test_vocabulary_size,
+    test=_test_vocabulary_size,
     solution=vocabulary_size,
     section="1.2 From a book to token ids",
     wrong=SIZE_SLIPS,
@@ -164,7 +164,7 @@ def count_minibatches(num_tokens, batch_size, num_steps, offset):
     return (num_tokens - offset - 1) // (batch_size * num_steps)
 
 
-def test_count_minibatches(answer):
+def _test_count_minibatches(answer):
     """From the chapter's 35 tokens to the library's own minibatches."""
     cases = [(35, 2, 5, 0), (30, 2, 5, 0), (26, 2, 5, 8), (38, 2, 5, 0), (20, 3, 6, 4)]
     for _ in range(20):
@@ -228,7 +228,7 @@ COUNT_MINIBATCHES = Exercise(
     name="count_minibatches",
     chapter=1,
     stars=1,
-    test=test_count_minibatches,
+    test=_test_count_minibatches,
     solution=count_minibatches,
     section="1.3 Minibatches",
     wrong={
@@ -256,7 +256,7 @@ def cut_rows(ids, batch_size, num_steps):
     return X, Y
 
 
-def test_cut_rows(answer):
+def _test_cut_rows(answer):
     """From 19 tokens to the minibatches of the library."""
     for num_tokens in (19, 15, 12):  # a last target and no rest, a rest, no last target for all
         _expect_rows(answer, torch.arange(num_tokens), 2, 3)
@@ -330,7 +330,7 @@ CUT_ROWS = Exercise(
     name="cut_rows",
     chapter=1,
     stars=2,
-    test=test_cut_rows,
+    test=_test_cut_rows,
     solution=cut_rows,
     section="1.3 Minibatches",
     wrong={
@@ -363,7 +363,7 @@ def make_pairs(ids, batch_size):
     return X, Y
 
 
-def test_make_pairs(answer):
+def _test_make_pairs(answer):
     """Short texts first, then random ones; say at last what the chapter's check missed."""
     for num_tokens, batch_size in ((9, 2), (12, 5), (10, 2), (12, 4)):  # no rest, a rest, no last target, a large rest
         _expect_pairs(answer, torch.arange(num_tokens), batch_size)
@@ -432,7 +432,7 @@ MAKE_PAIRS = Exercise(
     name="make_pairs",
     chapter=1,
     stars=2,
-    test=test_make_pairs,
+    test=_test_make_pairs,
     solution=make_pairs,
     section="1.3 Minibatches",
     wrong={
@@ -462,7 +462,7 @@ def bigram_table(ids, vocab_size, smoothing=1.0):
     return counts / counts.sum(1, keepdim=True)
 
 
-def test_bigram_table(answer):
+def _test_bigram_table(answer):
     """From 'abab' by hand to random texts counted pair by pair."""
     _expect_bigram(answer, torch.tensor([0, 1, 0, 1]), 3, 1.0)
     for _ in range(20):
@@ -530,7 +530,7 @@ BIGRAM_TABLE = Exercise(
     name="bigram_table",
     chapter=1,
     stars=3,
-    test=test_bigram_table,
+    test=_test_bigram_table,
     solution=bigram_table,
     section="1.5 From n-grams to a hidden state",
     wrong={
@@ -606,7 +606,7 @@ GUESS_SLIPS = {
 GUESS_GOAL = 0.45
 
 
-def test_guess_next(answer):
+def _test_guess_next(answer):
     """A cycle of letters first, then held-out text."""
     cycle = torch.arange(60) % 5
     got = answer(cycle.clone(), cycle[:30].unfold(0, 8, 1).clone())
@@ -639,7 +639,7 @@ GUESS_NEXT = Exercise(
     name="guess_next",
     chapter=1,
     stars=3,
-    test=test_guess_next,
+    test=_test_guess_next,
     solution=guess_next,
     section="1.5 From n-grams to a hidden state",
     wrong=GUESS_SLIPS,

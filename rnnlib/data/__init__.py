@@ -17,7 +17,7 @@ from functools import partial
 from importlib import resources
 
 from rnnlib.data import imdb, texts, weather
-from rnnlib.data.cmudict import load_cmudict, split_words
+from rnnlib.data.cmudict import load_cmudict, split_dictionary
 from rnnlib.data.glove import load_glove
 from rnnlib.data.imdb import load_imdb
 from rnnlib.data.series import load_series
@@ -34,7 +34,7 @@ __all__ = [
     "load_text",
     "load_weather",
     "prefetch",
-    "split_words",
+    "split_dictionary",
     "where",
 ]
 
@@ -46,7 +46,7 @@ def where() -> dict[str, str]:
     verified when they are loaded. The original dataset of reviews in `$RNNLIB_DATA`, archive or folder, is no such
     file: once loaded, its halves are in the cache.
     """
-    return texts.where() | imdb.where() | weather.where()
+    return texts.text_places() | imdb.review_places() | weather.weather_place()
 
 
 def load_results(name: str) -> list[dict]:
@@ -72,7 +72,7 @@ def prefetch(*names: str) -> None:
         ValueError: for an unknown name, before anything is fetched.
     """
     fetch = {name: partial(load_text, name) for name in texts.CORPORA}
-    fetch |= {"imdb": imdb.prefetch, "weather": weather.load_weather}
+    fetch |= {"imdb": imdb.prefetch_reviews, "weather": weather.load_weather}
     for name in names:
         if not isinstance(name, str) or name not in fetch:
             raise ValueError(f"unknown corpus {name!r}; choose from {', '.join(map(repr, fetch))}")

@@ -14,10 +14,10 @@ def load_cmudict() -> dict[str, list[list[str]]]:
 
     A way is a list of phonemes; a vowel ends with its stress, 1 main, 2 second, 0 none: "hello" is spoken HH AH0 L OW1.
     """
-    return parse(texts.load_text("cmudict"))
+    return _parse(texts.load_text("cmudict"))
 
 
-def parse(dictionary: str) -> dict[str, list[list[str]]]:
+def _parse(dictionary: str) -> dict[str, list[list[str]]]:
     """Read the dictionary: each line has a word, or `word(2)` for its second way, phonemes, perhaps # and a remark."""
     from rnnlib import guards  # PyTorch comes with it, and a text needs none
 
@@ -30,7 +30,7 @@ def parse(dictionary: str) -> dict[str, list[list[str]]]:
     return words
 
 
-def split_words(
+def split_dictionary(
     words: Iterable[str], num_valid: int, num_test: int, block: int = 1, seed: int = 0
 ) -> tuple[list[str], list[str], list[str]]:
     """Return words to learn from, to choose by, to judge by, drawn by a seed.

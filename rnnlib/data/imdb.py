@@ -285,7 +285,7 @@ def _files() -> dict[str, Path | None]:
     return {f"imdb_{split}": _places.first_file(half.file, _looks_whole) for split, half in HALVES.items()}
 
 
-def where() -> dict[str, str]:
+def review_places() -> dict[str, str]:
     """Return for each half the file that `load_imdb` would try first, or the archive's address. Prints nothing.
 
     A file's beginning and end are looked at; its content is verified when it is loaded.
@@ -293,7 +293,7 @@ def where() -> dict[str, str]:
     return {half: str(file or ARCHIVE) for half, file in _files().items()}
 
 
-def prefetch() -> None:
+def prefetch_reviews() -> None:
     """Fetch the reviews if they are not here yet. Prints a line for each half."""
     files = _files()
     if not all(files.values()):

@@ -246,7 +246,7 @@ def _holds(path: Path, corpus: Corpus) -> bool:
         return False
 
 
-def where() -> dict[str, str]:
+def text_places() -> dict[str, str]:
     """Return for each text the file that holds it now, or its address. Changes and prints nothing."""
     files = {name: _places.first_file(corpus.file, partial(_holds, corpus=corpus)) for name, corpus in CORPORA.items()}
     return {name: str(file or CORPORA[name].url) for name, file in files.items()}

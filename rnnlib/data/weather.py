@@ -88,6 +88,6 @@ def _holds(path: Path) -> bool:
         return False
 
 
-def where() -> dict[str, str]:
+def weather_place() -> dict[str, str]:
     """Return the file that holds the weather now, or its address. Changes and prints nothing."""
     return {"weather": str(_places.first_file(FILE, _holds) or URL)}

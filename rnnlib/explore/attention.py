@@ -18,7 +18,7 @@ LONGEST = 16  # letters of a word, as in the dictionary
 # What a word gives
 
 
-def letters_of(word):
+def _letters_of(word):
     """Return a word in small letters; raise a ValueError that names the remedy unless it has 1 to 16 of a to z."""
     letters = word.strip().lower()
     if not 1 <= len(letters) <= LONGEST or not all(letter in LETTERS.tokens[4:] for letter in letters):
@@ -90,7 +90,7 @@ class AttentionInspector(Explorer):
 
     def measure(self, word, step):
         """Return letters, phonemes, weights (T, S), the step that is shown, and the three likeliest phonemes there."""
-        letters = letters_of(word)
+        letters = _letters_of(word)
         device = next(self.model.parameters()).device
         ids, weights, logits = look(self.model, torch.tensor([LETTERS[list(letters)]], device=device))
         step = min(step, len(ids))
@@ -229,7 +229,7 @@ class BeamTree(Explorer):
     @torch.no_grad()
     def measure(self, word, width):
         """Return the steps of the search, each a list of nodes (parent, phoneme, log-probability, fate)."""
-        letters = letters_of(word)
+        letters = _letters_of(word)
         device = next(self.model.parameters()).device
         source = torch.tensor([LETTERS[list(letters)]], device=device)
         memory, state = self.model.encoder(source), None
@@ -238,7 +238,7 @@ class BeamTree(Explorer):
             logits, state, _ = self.model.decoder(ids, memory, state)  # (K, 1, V)
             room = width - ended
             log_p = logits[:, -1].log_softmax(-1).cpu()
-            found, parents, tokens = attention.extend(scores, log_p, room + self.shown_cut)
+            found, parents, tokens = attention.extend_beams(scores, log_p, room + self.shown_cut)
             nodes = []
             for place, (score, parent, token) in enumerate(
                 zip(found.tolist(), parents.tolist(), tokens.tolist(), strict=True)

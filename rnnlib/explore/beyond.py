@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rnnlib import beyond, drawings, guards, memory_tasks, plots, recurrences
+from rnnlib import beyond, drawings, guards, mazes, plots
 from rnnlib.explore.frame import Explorer
 from rnnlib.layers import ManyToOne
 
@@ -92,7 +92,7 @@ class MazeWalk(Explorer):
     """How does a trained policy carry the sign to the junction?
 
     Args:
-        policy: a :class:`rnnlib.beyond.Policy`.
+        policy: a :class:`rnnlib.mazes.Policy`.
     """
 
     title = "The maze"
@@ -118,12 +118,12 @@ class MazeWalk(Explorer):
         """An untrained policy is enough to move the controls."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return {"policy": beyond.Policy(12)}
+            return {"policy": mazes.Policy(12)}
 
     @torch.no_grad()
     def walk(self, length, sign):
         """Walk ahead to the junction; return the states (L + 1, H) and the chances of the three actions there."""
-        maze = memory_tasks.TMaze(1, length, torch.Generator().manual_seed(0))
+        maze = mazes.TMaze(1, length, torch.Generator().manual_seed(0))
         maze.sign = torch.tensor([sign])
         state, states = self.policy.begin_state(1), []
         for _ in range(length + 1):
@@ -159,7 +159,7 @@ class MazeWalk(Explorer):
         apart.plot(np.arange(data["length"] + 1), data["apart"], color=plots.BLUE)
         apart.set(ylim=(0, 2), ylabel="signs apart", xlabel="step")
         for axes in (states, apart):
-            axes.set_xlim(-1, drawings.far_wall(data["length"]) + 0.5)
+            axes.set_xlim(maze.get_xlim())
         return fig
 
     def describe(self, data):
@@ -208,14 +208,14 @@ class Recurrence(Explorer):
             marked = torch.zeros(self.num_steps, dtype=torch.bool)
             marked[list(self.marks)] = True
             kept, written = (~marked).float(), x * marked
-        h = recurrences.linear_recurrence(kept, written, torch.zeros(()))
+        h = beyond.linear_recurrence(kept, written, torch.zeros(()))
         return {"a": a, "gate": gate, "x": x.numpy(), "h": h.numpy()}
 
     def draw(self, data):
         """The input above, the state below."""
         fig, (above, below) = plots.stacked_axes(4.2, [1, 1], left=0.12, bottom=0.12, hspace=0.2)
         steps = np.arange(self.num_steps)
-        plots.draw_bars(above, steps, data["x"], color=plots.SKY)
+        plots.narrow_bars(above, steps, data["x"], color=plots.SKY)
         above.plot(self.marks, data["x"][list(self.marks)], "o", color=plots.ORANGE)
         above.set(ylabel="input x", ylim=(-1.3, 1.3), xticklabels=[])
         below.plot(steps, data["h"], color=plots.BLUE)

@@ -103,7 +103,7 @@ class LeakDetector(Explorer):
         styles = {"forward": (plots.BLUE, "o-"), "both": (plots.ORANGE, "s--")}
         for shift, (name, (color, line)) in zip((-0.2, 0.2), styles.items(), strict=True):
             curve.plot(steps, data["curves"][name], line, color=color, markersize=4, label=name)
-            plots.draw_bars(bars, steps + shift, data["likely"][name], color=color)
+            plots.narrow_bars(bars, steps + shift, data["likely"][name], color=color)
         for axes in (curve, bars):
             axes.axvspan(position - 0.5, position + 0.5, color=plots.YELLOW, alpha=0.25, linewidth=0)
             axes.set_xlim(0, self.num_steps + 1)
@@ -242,7 +242,7 @@ class WhoSeesWhat(Explorer):
         )
 
 
-def votes(splitter, states):
+def _votes(splitter, states):
     """Split the logit of a word's end into the forward and the backward vote, (T, 2).
 
     states: (T, 2H). With half of the bias in each, the sum of the votes is the logit.
@@ -331,7 +331,7 @@ class WordEnds(Explorer):
             "letters": letters,
             "ends": ends,
             "guesses": guesses,
-            "votes": votes(self.splitters["both"], states["both"]).cpu().numpy(),  # (T, 2)
+            "votes": _votes(self.splitters["both"], states["both"]).cpu().numpy(),  # (T, 2)
             "future": future,
             "found": {name: directions.words_found(guess, ends) for name, guess in guesses.items()},
         }
@@ -342,8 +342,8 @@ class WordEnds(Explorer):
         self._draw_words(words, data)
         T, places = len(data["letters"]), np.arange(len(data["letters"]))
         ahead, back = data["votes"].T
-        plots.draw_bars(ballot, places - 0.2, ahead, color=plots.BLUE, label="forward vote")
-        plots.draw_bars(ballot, places + 0.2, back, color=plots.ORANGE, label="backward vote")
+        plots.narrow_bars(ballot, places - 0.2, ahead, color=plots.BLUE, label="forward vote")
+        plots.narrow_bars(ballot, places + 0.2, back, color=plots.ORANGE, label="backward vote")
         ballot.plot(places, ahead + back, "o", color=plots.INK, markersize=4, label="sum, above 0: a word ends")
         ballot.axhline(0, color=plots.INK, linewidth=0.8)
         ballot.set_xticks([])

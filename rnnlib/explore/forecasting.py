@@ -46,7 +46,7 @@ class ForecastFan(Explorer):
         last = len(self.series) - max(self.horizons) - 1
         if last <= self.past:
             raise ValueError(f"a series of {len(self.series)} hours is too short: give {self.past + last + 3} or more")
-        self.truth = forecasting.future(self.series[:, None], self.horizons)[:, 0]  # (T, K)
+        self.truth = forecasting.future_values(self.series[:, None], self.horizons)[:, 0]  # (T, K)
         middle = (self.past + last) // 2
         self.presets = {"a night": {"hour": self._near(middle, 6)}, "an afternoon": {"hour": self._near(middle, 18)}}
         super().__init__(
@@ -65,9 +65,9 @@ class ForecastFan(Explorer):
         generator = torch.Generator().manual_seed(0)
         series = 3 * torch.sin(torch.arange(300) * 2 * torch.pi / 24) + 0.3 * torch.randn(300, generator=generator)
         horizons = (1, 3, 6, 12, 24)
-        middle = baselines.same_hour(series[:, None], horizons)[:, 0]
+        middle = baselines.same_hour_baseline(series[:, None], horizons)[:, 0]
         fan = torch.stack([middle - 1, middle, middle + 1], dim=-1)
-        as_now = baselines.persistence(series, horizons)
+        as_now = baselines.persistence_baseline(series, horizons)
         return {"times": times, "series": series, "forecasts": {"fan": fan, "as now": as_now}, "horizons": horizons}
 
     def _middle(self, forecaster):
@@ -80,7 +80,7 @@ class ForecastFan(Explorer):
         known = slice(hour + 1, hour + max(self.horizons) + 1)
         error, reference = (
             forecasting.mean_error(each[:, None], self.truth[:, None])
-            for each in (self._middle(forecaster), baselines.persistence(self.series, self.horizons))
+            for each in (self._middle(forecaster), baselines.persistence_baseline(self.series, self.horizons))
         )
         return {
             "time": self.times[hour],

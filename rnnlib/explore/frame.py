@@ -73,7 +73,7 @@ class Explorer:
 
     def settings(self):
         """Return each control's values to draw for pages without a kernel, a dict of lists; their grid is drawn."""
-        return frames.settings(self, self.most_settings)
+        return frames.settings_to_draw(self, self.most_settings)
 
     def assets(self):
         """Return what a page without a kernel needs beside pictures; most need nothing."""
@@ -129,7 +129,7 @@ class Explorer:
         self._picture = self._sentence = None
         self._refresh()
         if folder := os.environ.get("RNNLIB_FRAMES"):  # `make notebooks` asks for pictures of all settings
-            frames.write(self, folder)
+            frames.write_frames(self, folder)
 
     def measure_on_page(self, **values):
         """Measure for the page; a slow explorer overrides this to :meth:`publish` what it has on the way."""

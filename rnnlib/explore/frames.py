@@ -19,7 +19,7 @@ FRACTION = re.compile(r"-?\d+\.\d+")
 PLACES = re.compile(r'(\b(?:d|x|y|points)=")([^"]*)"')
 
 
-def settings(explorer, most):
+def settings_to_draw(explorer, most):
     """Return the values of each control that are worth drawing, a dict of lists: at most so many settings in all.
 
     A choice keeps what it offers, a text what it says and what presets put there. Sliders are thinned evenly, the
@@ -68,7 +68,7 @@ def _label(control, value):
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def svg(fig):
+def _svg(fig):
     """Return a figure as SVG text that is the same each time, with coordinates of a tenth of a point."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rnnlib"}):
@@ -89,7 +89,7 @@ def photograph(explorer, values):
         data = explorer.measure(**values)
     except ValueError as error:
         return "", f"Not possible: {error}"
-    return svg(explorer.draw(data)), f"Seen: {explorer.describe(data)}"
+    return _svg(explorer.draw(data)), f"Seen: {explorer.describe(data)}"
 
 
 def shared_lines(pictures):
@@ -175,7 +175,7 @@ def _save(name, title, content, folder):
     return file.name
 
 
-def write(explorer, folder):
+def write_frames(explorer, folder):
     """Draw all frames of an explorer into a file of this folder, which is named by its class and content.
 
     A network has a file of its own, because two explorers may share it.

@@ -12,7 +12,7 @@ from rnnlib.explore.frame import Explorer, typed
 from rnnlib.guards import check_drawable_numbers
 
 
-def read_inputs(model, ids):
+def _read_inputs(model, ids):
     """Return what the recurrent layer of a :class:`rnnlib.layers.LanguageModel` reads for ids (N, T): (T, N, D)."""
     if model.embedding is None:
         return text.one_hot(ids, model.vocab_size, model.linear.weight.dtype)
@@ -81,7 +81,7 @@ class GateConsole(Explorer):
         """The network itself, its gates one after the other (I, F, C, O), so that a reader of the page may type."""
         letters = torch.arange(len(self.vocab), device=self.model.linear.weight.device)
         self.model.eval()
-        inputs = read_inputs(self.model, letters[None])[:, 0].double()  # (V, D)
+        inputs = _read_inputs(self.model, letters[None])[:, 0].double()  # (V, D)
         W_x, W_h, b = (torch.stack(gates.from_torch(self.model.rnn)[part::3]).double() for part in range(3))
         linear = self.model.linear
         arrays = {"W_x": inputs @ W_x, "W_h": W_h, "b": b, "W_hq": linear.weight.T, "b_q": linear.bias}
@@ -123,7 +123,7 @@ class GateConsole(Explorer):
         params = gates.from_torch(self.model.rnn)
         H = C = like.new_zeros(1, self.model.rnn.hidden_size)
         steps = {name: [] for name in "fioch"}
-        for t, X in enumerate(read_inputs(self.model, ids)):
+        for t, X in enumerate(_read_inputs(self.model, ids)):
             values = dict(zip("ifgo", gates.lstm_gates(X, H, params), strict=True))
             if t >= start:
                 values.update({name: torch.full_like(H, value) for name, value in held.items()})
@@ -156,8 +156,8 @@ class GateConsole(Explorer):
         memory_axes.plot(x, data["traces"]["h"], "--", color=plots.PINK, label="h, hidden state")
         memory_axes.axhline(0, color=plots.GREY, linewidth=0.6)
         memory_axes.set_ylabel("memory")
-        plots.draw_bars(surprise, x - 0.2, data["free_bits"], color=plots.SKY, label="not clamped")
-        plots.draw_bars(surprise, x + 0.2, data["bits"], color=plots.ORANGE, label="clamped")
+        plots.narrow_bars(surprise, x - 0.2, data["free_bits"], color=plots.SKY, label="not clamped")
+        plots.narrow_bars(surprise, x + 0.2, data["bits"], color=plots.ORANGE, label="clamped")
         surprise.set_ylim(bottom=0)
         surprise.set_ylabel("bits")
         for axes in (gates, memory_axes, surprise):
@@ -272,7 +272,7 @@ class ForgetBiasHalfLife(Explorer):
         )
 
 
-def influence(model, ids, position):
+def _influence(model, ids, position):
     """Measure which of the tokens before a position its prediction depends on.
 
     Args:
@@ -284,7 +284,7 @@ def influence(model, ids, position):
         The norms of the gradient of log p(token) with respect to the input of each earlier step, (position,), and p.
     """
     model.eval()
-    inputs = read_inputs(model, ids[None, :position]).detach().requires_grad_()  # (position, 1, D)
+    inputs = _read_inputs(model, ids[None, :position]).detach().requires_grad_()  # (position, 1, D)
     output, _ = model.rnn(inputs)  # (position, 1, H)
     log_p = F.log_softmax(model.linear(output[-1, 0]), dim=0)[ids[position]]
     (gradient,) = torch.autograd.grad(log_p, inputs)
@@ -343,10 +343,10 @@ class Connectivity(Explorer):
         ids = torch.tensor(self.vocab[list(characters)])
         rows = {}
         for name, model in self.models.items():
-            norms, p = influence(model, ids.to(model.linear.weight.device), position)
+            norms, p = _influence(model, ids.to(model.linear.weight.device), position)
             check_drawable_numbers(f"the gradient of {name}", norms)
             share = norms / max(norms.sum(), 1e-300)
-            rows[name] = {"share": share, "p": p, "reach": reach(share)}
+            rows[name] = {"share": share, "p": p, "reach": _reach(share)}
         return {"characters": characters, "position": position, "rows": rows}
 
     def draw(self, data):
@@ -391,7 +391,7 @@ class Connectivity(Explorer):
         )
 
 
-def reach(share):
+def _reach(share):
     """Return how many of the last entries it takes to hold 90 % of the total."""
     return int(np.searchsorted(np.cumsum(share[::-1]), 0.9 * share.sum()) + 1)
 

@@ -347,7 +347,7 @@ class TruncationWindow(Explorer):
     def _truncate(self, X, Y, num_steps):
         """Return loss, gradient and stored bytes for windows of this many steps."""
         loss, gradient = gradients.truncated_gradient(self.model, X, Y, num_steps)
-        stored = gradients.saved_bytes(
+        stored = gradients.backward_bytes(
             lambda: self.model(X[:, :num_steps], self.model.begin_state(len(X))), self.model.parameters()
         )
         return {"loss": loss, "gradient": gradient, "stored": stored}

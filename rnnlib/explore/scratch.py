@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from rnnlib import environment, guards, layers, lettering, plots, scratch, text, training
-from rnnlib.baselines import NGram, geometric_mean_of_inverses
+from rnnlib.baselines import NGram
 from rnnlib.explore import frames
 from rnnlib.explore.frame import Explorer, typed
 from rnnlib.guards import check_drawable_numbers, check_one_state
@@ -16,7 +16,7 @@ from rnnlib.text import as_vocab
 PARAMS = ("W_xh", "W_hh", "b_h", "W_hq", "b_q")  # as docs/_static/network.js calls them
 
 
-def chapter_network(model, vocab):
+def _chapter_network(model, vocab):
     """Return a network for pages, if it is chapter 2's with its five arrays."""
     arrays = list(getattr(model, "params", ()))
     if len(arrays) != len(PARAMS):
@@ -76,7 +76,7 @@ class TemperatureDesk(Explorer):
 
     def assets(self):
         """The network itself, so that a reader of the page may type."""
-        network = chapter_network(self.model, self.vocab)
+        network = _chapter_network(self.model, self.vocab)
         return {"prefix": self.prefix, "network": network} if network else {}
 
     def measure(self, temperature, top_k, seed):
@@ -154,7 +154,7 @@ class UnrollStepper(Explorer):
 
     def assets(self):
         """The network itself, so that a reader of the page may type."""
-        network = chapter_network(self.model, self.vocab)
+        network = _chapter_network(self.model, self.vocab)
         return {"reads": "UnrollStepper", "network": network} if network else {}
 
     def measure(self, text, reset_at):
@@ -401,8 +401,8 @@ class PerplexityRuler(Explorer):
         return {
             "order": order,
             "smoothing": smoothing,
-            "train": [geometric_mean_of_inverses(p) for p in table.blends(self.train_ids)],
-            "valid": [geometric_mean_of_inverses(p) for p in table.blends(self.valid_ids)],
+            "train": table.perplexities(self.train_ids),
+            "valid": table.perplexities(self.valid_ids),
         }
 
     def draw(self, data):
@@ -414,7 +414,7 @@ class PerplexityRuler(Explorer):
             axes.plot(data["order"], values[data["order"]], "o", markersize=15, fillstyle="none", color=plots.INK)
         highest = max(*data["train"], *data["valid"])
         plots.perplexity_axis(axes, highest=highest)
-        plots.draw_landmarks(axes, self.models)
+        plots.landmark_lines(axes, self.models)
         axes.set_xlabel("n: the next character is looked up after the n - 1 before it")
         axes.set_title(f"counting strings of n characters, smoothing {data['smoothing']:.2g}")
         axes.legend(loc="upper right" if data["valid"][-1] < highest / 3 else "lower left")

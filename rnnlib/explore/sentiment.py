@@ -379,7 +379,7 @@ class ThresholdDesk(Explorer):
         return {"logits": torch.tensor(logits), "labels": labels, "texts": texts}
 
     def _curves(self):
-        rows = [rates(self.counts(threshold)) for threshold in self.grid]
+        rows = [_rates(self.counts(threshold)) for threshold in self.grid]
         return {name: [row[name] for row in rows] for name in rows[0]}
 
     def counts(self, threshold):
@@ -408,8 +408,8 @@ class ThresholdDesk(Explorer):
             "threshold": threshold,
             "show": show,
             "counts": counts,
-            "rates": rates(counts),
-            "rates_at_half": rates(self.counts(0.5)),
+            "rates": _rates(counts),
+            "rates_at_half": _rates(self.counts(0.5)),
             "worst": None if worst is None else (self.p[worst], self.texts[worst]),
         }
 
@@ -433,7 +433,7 @@ class ThresholdDesk(Explorer):
         page.axis("off")
         page.text(0, 0.92, self._headline(data), fontsize=10, va="top")
         if data["worst"] is not None:
-            excerpt = "\n".join(last_lines(data["worst"][1], 106, 4))
+            excerpt = "\n".join(_last_lines(data["worst"][1], 106, 4))
             page.text(
                 0, 0.72, excerpt, fontsize=9, va="top", linespacing=1.35, family=font_families(), parse_math=False
             )
@@ -477,7 +477,7 @@ class ThresholdDesk(Explorer):
         return sentence + f"The most confident {data['show']} has P(positive) {probability(data['worst'][0])}."
 
 
-def rates(counts):
+def _rates(counts):
     """Return precision, recall and accuracy of a confusion matrix (2, 2), labels by verdicts; precision may be nan."""
     (_, false_positives), (_, hits) = counts
     called = false_positives + hits
@@ -488,7 +488,7 @@ def rates(counts):
     }
 
 
-def last_lines(text, width, count):
+def _last_lines(text, width, count):
     """Return the end of a text as lines that can be drawn, with dots where its beginning is cut off."""
     lines = textwrap.wrap(drawable(" ".join(text.replace("<br />", " ").split())), width)
     if len(lines) <= count:

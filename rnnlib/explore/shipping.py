@@ -211,7 +211,7 @@ class ContextCost(Explorer):
         )
 
 
-def simulate(num_clients, pause, cost, together, num_answers=3000):
+def _simulate(num_clients, pause, cost, together, num_answers=3000):
     """Return the waits of answers in milliseconds, the sizes of the steps, and answers a millisecond, of a server.
 
     Each client sends a character, waits for the answer, thinks and goes on. The thinking takes ``pause`` milliseconds
@@ -272,7 +272,7 @@ class BatchingDesk(Explorer):
 
     def measure(self, clients, pause, way):
         """Return the waits of the simulated answers, the sizes of steps, and characters a second."""
-        waited, sizes, rate = simulate(clients, pause, self.cost, way == self.ways[1])
+        waited, sizes, rate = _simulate(clients, pause, self.cost, way == self.ways[1])
         return {
             "clients": clients,
             "pause": pause,

@@ -3,8 +3,9 @@
 import ipywidgets as widgets
 import numpy as np
 import torch
+from matplotlib.patches import Rectangle
 
-from rnnlib import drawings, environment, guards, lettering, plots, pretrained, scratch
+from rnnlib import environment, guards, lettering, plots, pretrained, scratch
 from rnnlib.explore.frame import Explorer, typed
 
 NUM_TOKENS = 200  # that an explorer writes
@@ -87,7 +88,7 @@ class Voice(Explorer):
         fig, (page, bars) = plots.stacked_axes(4.6, [3.0, 1.0], left=0.09, right=0.985, bottom=0.08, hspace=0.25)
         unsure = np.concatenate([np.full(len(data["beginning"]), np.nan), 1 - data["sure"]])
         framed = len(data["beginning"]) + data["letter"] - 1
-        drawings.draw_text_on(page, [*data["beginning"], *data["written"]], unsure, "Oranges", (0, 1.6), framed)
+        _draw_page(page, [*data["beginning"], *data["written"]], unsure, "Oranges", (0, 1.6), framed)
         page.set_title("what it writes: the darker a letter, the more it could have been another one", fontsize=10)
         names = [lettering.token_label(token) for token, _ in data["candidates"]]
         bars.bar(range(len(names)), [p for _, p in data["candidates"]], color=plots.ORANGE)
@@ -168,7 +169,7 @@ class LineCounter(Explorer):
     def draw(self, data):
         """The verses, coloured by the counter; below, what it says by position in a line."""
         fig, (page, curve) = plots.stacked_axes(5.0, [3.2, 1.0], left=0.09, right=0.985, bottom=0.1, hspace=0.3)
-        drawings.draw_text_on(page, data["written"], data["unit"], "PuOr", (-3.5, 3.5))
+        _draw_page(page, data["written"], data["unit"], "PuOr", (-3.5, 3.5))
         page.set_title(f"{data['way']}: lines of {data['length']:.0f} characters", fontsize=10)
         curve.plot(self.believes[0], "-", color=plots.BLUE, label=f"number {self.units[0]}, the counter")
         curve.plot(self.believes[1], "--", color=plots.GREY, label=f"number {self.units[1]}")
@@ -182,6 +183,36 @@ class LineCounter(Explorer):
         """Say how long the verses have become."""
         held = "" if data["way"] == "free" else f" at its value after {data['position']} characters"
         return f"{data['way']}{held}: {data['verses']} whole lines of {data['length']:.0f} characters in the mean."
+
+
+def _draw_page(axes, characters, values, colours, limits, framed=None, columns=76, rows=9):
+    """Write a text with its line ends, each character on a ground that shows its value; NaN leaves the ground white.
+
+    Args:
+        axes: where.
+        characters: list of one-character tokens; what doesn't fit is left out.
+        values: one number for each, (T,).
+        colours: name of a colour map, and ``limits`` the values of its two ends.
+        framed: number of a character to frame.
+        columns, rows: of the page.
+    """
+    grid, places, shown, row, column = np.full((rows, columns), np.nan), [], [], 0, 0
+    for number, (character, value) in enumerate(zip(characters, values, strict=True)):
+        if character != "\n" and column == columns:
+            row, column = row + 1, 0
+        if row == rows:
+            break
+        grid[row, column if column < columns else columns - 1] = value
+        places.append((column, row))
+        shown.append("" if character == " " else character if character != "\n" else "⏎")
+        if number == framed:
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, color=plots.INK, zorder=3))
+        row, column = (row + 1, 0) if character == "\n" else (row, column + 1)
+    axes.imshow(grid, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
+    axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    axes.axis("off")
+    drawn = [(place, token) for place, token in zip(places, shown, strict=True) if token]
+    lettering.write_letters(axes, [place for place, _ in drawn], [token for _, token in drawn], size=9)
 
 
 EXPLORERS = (Voice, LineCounter)

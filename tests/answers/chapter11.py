@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from rnnlib import check
-from rnnlib.recurrences import linear_recurrence, wkv_parallel
+from rnnlib.beyond import linear_recurrence, wkv_parallel
 
 SOLUTIONS = {name: exercise.solution for name, exercise in check.catalogue().items()}
 

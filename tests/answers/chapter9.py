@@ -10,7 +10,7 @@ from rapidfuzz.distance import Levenshtein
 from torch import nn
 
 from rnnlib import check
-from rnnlib.check.attention import in_words
+from rnnlib.check.attention import _in_words
 
 SOLUTIONS = {name: exercise.solution for name, exercise in check.catalogue().items()}
 
@@ -466,7 +466,7 @@ HEADS_BY_HAND = {
 
 
 def by_rule(train, sources):
-    table = {in_words(n): str(n) for n in range(1, 1000)}
+    table = {_in_words(n): str(n) for n in range(1, 1000)}
     return [table[words] for words in sources]
 
 
