@@ -42,12 +42,26 @@ const argmax = (numbers) => numbers.indexOf(Math.max(...numbers));
 // x W + b, for W (I, O) row after row, which begins at a place of a longer array.
 const affine = (x, W, b, start = 0) => {
   const sum = Float64Array.from(b), O = sum.length;
-  for (let i = 0; i < x.length; i++) for (let o = 0; o < O; o++) sum[o] += x[i] * W[start + i * O + o];
+  for (let i = 0, place = start; i < x.length; i++) {
+    const xi = x[i];
+    for (let o = 0; o < O; o++, place++) sum[o] += xi * W[place];
+  }
   return sum;
 };
 
 // Row k of a table of rows that are so long.
 const row = (table, k, length) => table.subarray(k * length, (k + 1) * length);
+
+// How much each entry of x moved what x W became, W (I, O) at a place of a longer array, when that is moved by these amounts.
+const pullBack = (moved, W, I, start = 0) => {
+  const O = moved.length, sum = new Float64Array(I);
+  for (let i = 0, place = start; i < I; i++) {
+    let total = 0;
+    for (let o = 0; o < O; o++, place++) total += W[place] * moved[o];
+    sum[i] = total;
+  }
+  return sum;
+};
 
 const decodeAll = (arrays) => Object.fromEntries(Object.entries(arrays).map(([name, array]) => [name, decode(array)]));
 
@@ -127,10 +141,20 @@ const CLAMPS = {
   "write nothing: i = 0": { i: 0 }, "hide: o = 0": { o: 0 },
 };
 
+// A language model of one layer: embedding E (V, D), W_in (gates, D, H), W_h (gates, H, H), both biases (gates, H), W_hq (H, V),
+// b_q (V). W_x (gates, V, H) is what each gate sums up of a token.
+const languageModel = ({ tokens, kind, ...stored }) => {
+  const arrays = decodeAll(stored), { E, W_in, b_x, b_h, W_hq } = arrays, blank = (size) => new Float64Array(size);
+  const V = tokens.length, D = E.length / V, H = W_hq.length / V, G = b_x.length / H, W_x = blank(G * V * H);
+  for (let k = 0; k < G; k++) {
+    for (let id = 0; id < V; id++) W_x.set(affine(row(E, id, D), W_in, blank(H), k * D * H), (k * V + id) * H);
+  }
+  return { ...arrays, W_x, b: b_x.map((value, i) => value + b_h[i]), tokens, kind, V, D, G, H };
+};
+
 class GateConsole {
-  constructor({ tokens, ...arrays }) {
-    const params = decodeAll(arrays);
-    Object.assign(this, { tokens, params: { ...params, V: tokens.length, H: params.b.length / 4 } });
+  constructor(network) {
+    Object.assign(this, { tokens: network.tokens, params: languageModel(network) });
   }
 
   // The gates, cell and state of each step, with gates held fast from a step on.
@@ -204,6 +228,124 @@ class GateConsole {
       if (clamp !== "none") axes.upright(start - 0.5, GREY, { dash: "2 3" });
     }
     return figure(600, [gates, memory, cost]);
+  }
+}
+
+// One step of each kind of layer, forward and back. A step keeps what its gates were; back is given how much the state after it
+// counts, and returns the same of what each gate summed up (sums; past, where it was another for what came from the state
+// before), and of the state before as far as it was handed on as it was (dh, dc).
+const LAYERS = {
+  RNN_TANH: {
+    step: (net, id, { h }) => ({ h: gateSum(net, 0, id, h).map(Math.tanh) }),
+    back: ({ h }, before, { dh }) => ({ sums: [dh.map((g, j) => g * (1 - h[j] ** 2))], dh: dh.map(() => 0) }),
+  },
+  GRU: {
+    step: (net, id, { h }) => {
+      const { W_h, b_h, W_x, b_x, V, H } = net, [r, z] = [0, 1].map((k) => gateSum(net, k, id, h).map(sigmoid));
+      const past = affine(h, W_h, row(b_h, 2, H), 2 * H * H), seen = row(W_x, 2 * V + id, H), bias = row(b_x, 2, H);
+      const n = past.map((value, j) => Math.tanh(seen[j] + bias[j] + r[j] * value));
+      return { r, z, n, past, h: n.map((value, j) => (1 - z[j]) * value + z[j] * h[j]) };
+    },
+    back: ({ r, z, n, past }, before, { dh }) => {
+      const candidate = dh.map((g, j) => g * (1 - z[j]) * (1 - n[j] ** 2));
+      const sums = [
+        candidate.map((g, j) => g * past[j] * r[j] * (1 - r[j])),
+        dh.map((g, j) => g * (before.h[j] - n[j]) * z[j] * (1 - z[j])),
+      ];
+      return { sums: [...sums, candidate], past: [...sums, candidate.map((g, j) => g * r[j])], dh: dh.map((g, j) => g * z[j]) };
+    },
+  },
+  LSTM: {
+    step: (net, id, { h, c }) => {
+      const [i, f, g, o] = [0, 1, 2, 3].map((k) => gateSum(net, k, id, h).map(k === 2 ? Math.tanh : sigmoid));
+      const now = c.map((value, j) => f[j] * value + i[j] * g[j]), out = now.map(Math.tanh);
+      return { i, f, g, o, out, c: now, h: out.map((value, j) => o[j] * value) };
+    },
+    back: ({ i, f, g, o, out }, before, { dh, dc }) => {
+      const cell = dc.map((later, j) => later + dh[j] * o[j] * (1 - out[j] ** 2));
+      const sums = [
+        cell.map((d, j) => d * g[j] * i[j] * (1 - i[j])),
+        cell.map((d, j) => d * before.c[j] * f[j] * (1 - f[j])),
+        cell.map((d, j) => d * i[j] * (1 - g[j] ** 2)),
+        dh.map((d, j) => d * out[j] * o[j] * (1 - o[j])),
+      ];
+      return { sums, dh: dh.map(() => 0), dc: cell.map((d, j) => d * f[j]) };
+    },
+  },
+};
+
+class Connectivity {
+  constructor(networks) {
+    this.nets = Object.fromEntries(Object.entries(networks).map(([name, network]) => [name, languageModel(network)]));
+    this.followed = {};  // the text that was read last, and all steps of each network
+  }
+
+  // Steps of a network through ids; the first is the state before all of them.
+  follow(net, ids) {
+    let now = { h: new Float64Array(net.H), c: new Float64Array(net.H) };
+    return [now, ...ids.map((id) => (now = LAYERS[net.kind].step(net, id, now)))];
+  }
+
+  // How much log p of the token at a position moves with each input before it, as norms; and p.
+  influence(net, steps, ids, position) {
+    const { W_h, W_in, W_hq, b_q, D, H } = net, p = softmax(affine(steps[position].h, W_hq, b_q)), norms = [];
+    const error = Float64Array.from(p, (share, id) => Number(id === ids[position]) - share);
+    let later = { dh: pullBack(error, W_hq, H), dc: new Float64Array(H) };
+    for (let t = position; t > 0; t--) {
+      const { sums, past = sums, dh, dc } = LAYERS[net.kind].back(steps[t], steps[t - 1], later), input = new Float64Array(D);
+      sums.forEach((moved, k) => pullBack(moved, W_in, D, k * D * H).forEach((value, d) => { input[d] += value; }));
+      past.forEach((moved, k) => pullBack(moved, W_h, H, k * H * H).forEach((value, j) => { dh[j] += value; }));
+      norms.unshift(Math.hypot(...input));
+      later = { dh, dc };
+    }
+    return { norms, p: p[ids[position]] };
+  }
+
+  read(typed, shown) {
+    const { tokens } = Object.values(this.nets)[0], text = readable(tokens, typed), position = Number(shown);
+    if (position >= text.length) {
+      throw new RangeError(`a text of ${text.length} characters ends before character ${position}: type more or move left`);
+    }
+    const ids = text.map((character) => tokens.indexOf(character));
+    if (this.followed.text !== typed) {
+      const steps = Object.fromEntries(Object.entries(this.nets).map(([name, net]) => [name, this.follow(net, ids)]));
+      this.followed = { text: typed, steps };
+    }
+    const rows = Object.entries(this.nets).map(([name, net]) => {
+      const { norms, p } = this.influence(net, this.followed.steps[name], ids, position);
+      const total = Math.max(norms.reduce((a, b) => a + b), 1e-300);
+      return { name, p, share: norms.map((norm) => norm / total) };
+    });
+    for (const each of rows) each.reach = this.reach(each.share);
+    return { sentence: this.describe(text, position, rows), picture: this.draw(text, position, rows) };
+  }
+
+  // How many of the last entries hold nine tenths of the total.
+  reach(share) {
+    let left = 0.9 * share.reduce((a, b) => a + b), count = 0;
+    while (left > 0) left -= share.at(-++count);
+    return count;
+  }
+
+  describe(text, position, rows) {
+    const before = text.slice(Math.max(0, position - 12), position).join("");
+    const reaches = rows.map(({ name, reach }) => `${name} ${reach}`).join(", ");
+    return `predicting “${text[position]}” after “${before}”, 90 % of the gradient lies in the last: ${reaches}.`;
+  }
+
+  draw(text, position, rows) {
+    const x = [-0.6, Math.max(position + 1, 30) - 0.4], height = 100 * (1 + rows.length), high = (height - 16) / rows.length;
+    return figure(height, rows.map(({ name, p, share, reach }, r) => {
+      const axes = new Axes({ left: 8, right: 712, top: 34 + r * high, bottom: 4 + (r + 1) * high, x, y: [0, 1] });
+      const most = Math.max(...share, 1e-300), tint = share.map((part) => Math.sqrt(part / most));  // small shares are seen, too
+      const middle = (axes.top + axes.bottom) / 2 + 5, style = { size: 15, family: "monospace" };
+      axes.table([tint], (value) => whiteToBlue(value / 1.15));
+      tint.forEach((value, t) => axes.text(text[t], axes.X(t), middle, { ...style, colour: value > 0.7 ? "#fff" : INK }));
+      axes.text(visible(text[position]), axes.X(position), middle, { ...style, colour: ORANGE, weight: "bold" });
+      const title = `${name}: p = ${p.toFixed(3)}, 90 % of the gradient in the last ${reach}`;
+      axes.text(title, 360, axes.top - 8, { size: 15 });
+      return axes;
+    }));
   }
 }
 
@@ -372,4 +514,4 @@ class BeamTree {
   }
 }
 
-const readers = { AttentionInspector, BeamTree, GateConsole, UnrollStepper };
+const readers = { AttentionInspector, BeamTree, Connectivity, GateConsole, UnrollStepper };

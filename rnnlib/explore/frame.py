@@ -75,8 +75,12 @@ class Explorer:
         """Return each control's values to draw for pages without a kernel, a dict of lists; their grid is drawn."""
         return frames.settings(self, self.most_settings)
 
+    def on_page(self):
+        """Return the explorer that a page without a kernel shows: this one, or a twin with a network that it can carry."""
+        return self
+
     def assets(self):
-        """Return what a page without a kernel needs beside pictures; most need nothing."""
+        """Return what a page without a kernel needs to compute by itself; most compute nothing."""
         return {}
 
     def values(self, **values):
