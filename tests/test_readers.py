@@ -13,11 +13,14 @@ import pytest
 import torch
 from test_live import album, live
 from test_network import NODE, STATIC, needs_node
+from torch import nn
 
-from rnnlib import attention, explore, pretrained, scratch, text
+from rnnlib import attention, explore, pretrained, scratch, sentiment, text
+from rnnlib.explore import frames
 from rnnlib.explore.attention import look
 from rnnlib.explore.gates import influence
 from rnnlib.explore.scratch import PARAMS
+from rnnlib.explore.sentiment import COMPLAINT, DOUBT, PRAISE
 
 PROGRAM = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in live.SCRIPTS[:-1])
 READ = """
@@ -135,6 +138,45 @@ def test_unroll_stepper(stepper):
         assert any(part in sentence for sentence in page), part
 
 
+LONG = 3 * f"{PRAISE} {COMPLAINT} "
+REVIEWS = (PRAISE, COMPLAINT, DOUBT, LONG, "Good!", "", "xyz abc", 'It isn\'t good... <br />not at "all".', "1234")
+REVIEWS += ("café Ünïcödé ½ 3rd x_1 ** ..... a.b", 40 * "x" + " film", "That's we'll I'm d'or rock'n'roll")
+
+
+@pytest.fixture(scope="module")
+def verdict():
+    """A twin of an untrained network that has opinions."""
+    vocab = sentiment.review_vocab([PRAISE, COMPLAINT, DOUBT])
+    torch.manual_seed(0)
+    model = sentiment.new_classifier(len(vocab), num_hiddens=16, embed_size=20)
+    for parameter in model.parameters():
+        parameter.data *= 4
+    return explore.RunningVerdict(model.eval(), vocab).on_page()
+
+
+@needs_node
+def test_running_verdict(verdict):
+    python, page, pictures = told_by_both(verdict, REVIEWS, (1, 2, 3))
+    assert page == python
+    check_pictures(verdict, pictures)
+    for part in ("never turned", "between words", "of the last 100", "no word changes it", "unknown to the model"):
+        assert any(part in sentence for sentence in page), part
+
+
+@needs_node
+def test_running_verdict_has_pytorchs_probabilities(verdict):
+    program = "console.log(JSON.stringify(reader.measure(given.review, 1).p));"
+    for review in REVIEWS[:3]:
+        found = javascript(program, review=review, **verdict.assets())
+        assert found == pytest.approx(verdict.measure(review, 1)["p"], abs=1e-5)
+
+
+@needs_node
+def test_a_page_reads_reviews_up_to_a_length(verdict):
+    (found,) = javascript(TELL, settings=[[601 * "good ", "1"]], **verdict.assets())
+    assert found["sentence"] == "a review of 601 words is too long for a page: give it 600 at most"
+
+
 @needs_node
 @pytest.mark.parametrize("name, numbers", [("AttentionInspector", (1, 2, 5, 20)), ("BeamTree", range(1, 6))])
 def test_explorers_of_phonemes(name, numbers):
@@ -232,10 +274,43 @@ def networks_of(path):
     return {"networks": {name: album(path.with_name(file)) for name, file in content["networks"].items()}}
 
 
+def chapter_verdict():
+    """Return chapter 7's explorer with the network that its page has."""
+    (path,) = (live.FOLDER / "07").glob("network-*.js")
+    stored = album(path)
+    vocab = text.Vocab(stored["words"].split()[2:], reserved=("<pad>",))
+    places = [ord(letter) - (129 if ord(letter) > 126 else 0) for letter in stored["vectors"]]
+    places = np.array([place - 35 - (place > 92) for place in places])
+    counts = np.where(places % 2, -(places + 1) // 2, places // 2).reshape(-1, len(vocab))  # (D, V)
+    sizes = len(counts), len(unpacked(stored["ahead"]["b_x"])) // 4
+    model = sentiment.SentimentClassifier(nn.Embedding(len(vocab), sizes[0]), sentiment.BothWays(nn.LSTM, *sizes))
+    model.embedding.weight.data = torch.tensor(counts.T).float()
+    for name in ("ahead", "back"):
+        layer, arrays = getattr(model.rnn, name), {part: unpacked(W).float() for part, W in stored[name].items()}
+        for part, parameter in zip(("W_in", "W_h", "b_x", "b_h"), layer.parameters(), strict=True):
+            shape = parameter.unflatten(0, (4, -1)).mT.shape if parameter.dim() > 1 else parameter.shape
+            W = arrays[part].view(shape)
+            parameter.data = W.mT.flatten(0, 1) if parameter.dim() > 1 else W
+    for part, parameter in zip("Wb", model.linear.parameters(), strict=True):
+        parameter.data = unpacked(stored["linear"][part]).float().view_as(parameter)
+    return explore.RunningVerdict(model.eval(), vocab, max_length=stored["max_length"])
+
+
+def test_the_verdict_of_chapter_7_is_put_together_again(verdict, monkeypatch, tmp_path):
+    """So the test of its page compares with the network that the page has."""
+    frames.write(verdict, tmp_path / "07")
+    monkeypatch.setattr(live, "FOLDER", tmp_path)
+    again = chapter_verdict()
+    assert again.vocab.tokens == verdict.vocab.tokens
+    for before, after in zip(verdict.model.parameters(), again.model.parameters(), strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=0)
+
+
 CHAPTERS_OWN = {
     "UnrollStepper": chapter_stepper,
     "Connectivity": chapter_connectivity,
     "GateConsole": chapter_console,
+    "RunningVerdict": chapter_verdict,
     "AttentionInspector": explore.AttentionInspector,
     "BeamTree": explore.BeamTree,
 }

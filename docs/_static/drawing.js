@@ -50,6 +50,19 @@ class Axes {
     );
   }
 
+  // Ticks and their numbers along the lower end.
+  ticksBelow(ticks) {
+    this.path([[this.left, this.bottom], [this.right, this.bottom]], GREY, { width: 1 });
+    for (const tick of ticks) {
+      this.path([[this.X(tick), this.bottom], [this.X(tick), this.bottom + 4]], GREY, { width: 1 });
+      this.text(tick, this.X(tick), this.bottom + 19);
+    }
+  }
+
+  dot(x, y, radius, colour) {
+    this.marks.push(`<circle cx="${short(x)}" cy="${short(y)}" r="${radius}" fill="${colour}"/>`);
+  }
+
   line(values, colour, style) { this.path(Array.from(values, (value, t) => [this.X(t), this.Y(value)]), colour, style); }
 
   across(y, style) { this.path([[this.left, this.Y(y)], [this.right, this.Y(y)]], GREY, { width: 1, ...style }); }

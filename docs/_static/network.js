@@ -42,6 +42,12 @@ const decodeCounts = (bytes, width, unit) => Float64Array.from({ length: bytes.l
   return unit * ((count << unused) >> unused);  // its sign
 });
 
+// A whole number stored as a letter of a text: 0, -1, 1, -2, 2 are "#", "$" and so on, some letters left out.
+const countOf = (text, place) => {
+  const letter = text.charCodeAt(place), printed = letter > 126 ? letter - 129 : letter, n = printed - 35 - (printed > 92);
+  return n % 2 ? -(n + 1) / 2 : n / 2;
+};
+
 class Network {
   // W_xh (V, H), W_hh (H, H), b_h (H), W_hq (H, V), b_q (V), row after row; drawn as the book draws them.
   constructor(V, H, random) {

@@ -142,14 +142,19 @@ const CLAMPS = {
 };
 
 // A language model of one layer: embedding E (V, D), W_in (gates, D, H), W_h (gates, H, H), both biases (gates, H), W_hq (H, V),
-// b_q (V). W_x (gates, V, H) is what each gate sums up of a token.
+// b_q (V).
 const languageModel = ({ tokens, kind, ...stored }) => {
-  const arrays = decodeAll(stored), { E, W_in, b_x, b_h, W_hq } = arrays, blank = (size) => new Float64Array(size);
-  const V = tokens.length, D = E.length / V, H = W_hq.length / V, G = b_x.length / H, W_x = blank(G * V * H);
-  for (let k = 0; k < G; k++) {
-    for (let id = 0; id < V; id++) W_x.set(affine(row(E, id, D), W_in, blank(H), k * D * H), (k * V + id) * H);
+  const arrays = decodeAll(stored), V = tokens.length;
+  return { ...withTokens({ ...arrays, V, D: arrays.E.length / V }), tokens, kind };
+};
+
+// A layer with W_x (gates, V, H) too: what each gate sums up of a token.
+const withTokens = ({ E, W_in, b_x, b_h, V, D, ...others }) => {
+  const b = b_x.map((value, i) => value + b_h[i]), H = others.W_h.length / b.length, W_x = new Float64Array(V * b.length);
+  for (let k = 0; k < b.length / H; k++) {
+    for (let id = 0; id < V; id++) W_x.set(affine(row(E, id, D), W_in, new Float64Array(H), k * D * H), (k * V + id) * H);
   }
-  return { ...arrays, W_x, b: b_x.map((value, i) => value + b_h[i]), tokens, kind, V, D, G, H };
+  return { ...others, W_in, W_x, b_x, b_h, b, V, D, H };
 };
 
 class GateConsole {
@@ -349,6 +354,154 @@ class Connectivity {
   }
 }
 
+// Chapter 7
+
+const TOKEN = new RegExp(
+  String.raw`[\p{L}\p{Nl}\p{No}]+(?=n't)|n't|'(?:s|m|re|ve|ll|d)(?![\p{L}\p{N}_])|[\p{L}\p{N}_]+|\.{2,}|[^\p{L}\p{N}_\s]`, "gu",
+);
+
+// As rnnlib.sentiment.tokenize_review.
+const reviewWords = (text) => text.replaceAll("<br />", " ").replaceAll("’", "'").toLowerCase().match(TOKEN) ?? [];
+
+const UNK = 0, PREFIXES = 100, LEFT_OUT = 100, BARS = 10, MOST_WORDS = 600;
+
+// A number as Python's format writes it with its sign: so many digits after the point, or two digits in all.
+const signed = (x, text) => (x < 0 || Object.is(x, -0) ? "" : "+") + text;
+const fixed = (x) => signed(x, x.toFixed(2));
+const twoDigits = (x) => {
+  const [digits, power] = x.toExponential(1).split("e").map(Number);
+  if (power >= -4 && power < 2) return signed(x, String(Number(x.toFixed(1 - power))));
+  return signed(x, `${digits}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`);
+};
+const probability = (p) => (p < 0.001 ? "below 0.001" : p > 0.999 ? "above 0.999" : p.toFixed(3));
+const shortened = (word) => (Array.from(word).length > 28 ? `${Array.from(word).slice(0, 27).join("")}…` : word);
+
+// At most so many whole numbers from 1 to T, evenly spaced; halves go to the even neighbour.
+const evenlySpaced = (T, most) => {
+  const count = Math.min(T, most), step = count > 1 ? (T - 1) / (count - 1) : 0;
+  const rounded = (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));
+  return [...new Set(Array.from({ length: count }, (_, i) => (i + 1 === count ? T : rounded(1 + i * step))))];
+};
+
+// The states of an LSTM after each id; what two texts in a row begin with is read once.
+class Follower {
+  constructor(net) { Object.assign(this, { net, ids: [], steps: [] }); }
+
+  follow(ids) {
+    let same = 0;
+    while (same < Math.min(ids.length, this.ids.length) && ids[same] === this.ids[same]) same++;
+    const steps = this.steps.slice(0, same), blank = new Float64Array(this.net.H);
+    for (const id of ids.slice(same)) steps.push(LAYERS.LSTM.step(this.net, id, steps.at(-1) ?? { h: blank, c: blank }));
+    Object.assign(this, { ids, steps });
+    return steps;
+  }
+}
+
+class RunningVerdict {
+  // vectors: a letter for each number, axis after axis (D, V).
+  constructor({ words, max_length, vectors, ahead, back, linear }) {
+    this.words = new Map(words.split(" ").map((word, id) => [word, id]));
+    Object.assign(this, { vectors, maxLength: max_length, directions: [ahead, back].map(decodeAll), linear: decodeAll(linear) });
+  }
+
+  // The logit of ids, read both ways: means and maxima of the states.
+  score(ids, [ahead, back]) {
+    const states = [ahead.follow(ids), back.follow([...ids].reverse())].map((steps) => steps.map(({ h }) => h));
+    const means = states.flatMap((hs) => Array.from(hs[0], (_, j) => hs.reduce((sum, h) => sum + h[j], 0) / hs.length));
+    const maxima = states.flatMap((hs) => Array.from(hs[0], (_, j) => hs.reduce((most, h) => Math.max(most, h[j]), -1)));
+    return affine([...means, ...maxima], this.linear.W, this.linear.b)[0];
+  }
+
+  // Both layers over the words of one text, each word's vector multiplied into the gates once.
+  layers(ids) {
+    const distinct = [...new Set([UNK, ...ids])], V = distinct.length, size = this.words.size, D = this.vectors.length / size;
+    const E = Float64Array.from({ length: V * D }, (_, i) => countOf(this.vectors, (i % D) * size + distinct[Math.floor(i / D)]));
+    const nets = this.directions.map((arrays) => withTokens({ ...arrays, E, V, D }));
+    return { local: ids.map((id) => distinct.indexOf(id)), nets };
+  }
+
+  measure(review, wanted) {
+    const found = reviewWords(review), words = found.length ? found : ["<unk>"], T = words.length;
+    if (T > MOST_WORDS) throw new RangeError(`a review of ${T} words is too long for a page: give it ${MOST_WORDS} at most`);
+    const ids = words.map((word) => this.words.get(word) ?? UNK), { local, nets } = this.layers(ids);
+    const judge = () => {
+      const followers = nets.map((net) => new Follower(net));
+      return (text) => this.score(text.slice(-this.maxLength), followers);
+    };
+    const ends = evenlySpaced(T, PREFIXES), prefixes = ends.map((end) => local.slice(0, end)).map(judge());
+    const span = Math.min(wanted, T), first = Math.max(0, T - Math.min(LEFT_OUT, this.maxLength)), scoreWithout = judge();
+    const places = Array.from({ length: T - span + 1 - first }, (_, i) => first + i), p = prefixes.map(sigmoid);
+    const bars = places.map((begin) => {
+      const left = local.map((id, t) => (t >= begin && t < begin + span ? 0 : id)), same = left.every((id, t) => id === local[t]);
+      const change = same ? 0 : prefixes.at(-1) - scoreWithout(left);  // the first of the distinct ids is <unk>
+      return { name: words.slice(begin, begin + span).join(" "), place: begin + 1, change };
+    });
+    const steps = p.slice(1).map((now, i) => Math.abs(now - p[i])), turned = prefixes.map((logit) => logit > 0);
+    return {
+      words, ends, p, first, unknown: ids.filter((id) => id === UNK).length,
+      turn: turned.findLastIndex((now, i) => i > 0 && now !== turned[i - 1]),
+      leap: steps.length ? 1 + steps.indexOf(Math.max(...steps)) : 0,
+      bars: bars.sort((a, b) => Math.abs(b.change) - Math.abs(a.change)).slice(0, BARS),
+    };
+  }
+
+  read(review, span) {
+    const data = this.measure(review, Number(span));
+    return { sentence: this.describe(data), picture: this.draw(data) };
+  }
+
+  place({ words, ends }, number) {
+    const [before, end] = ends.slice(number - 1);
+    return end - before > 1 ? `between words ${before} and ${end}` : `at “${shortened(words[before])}” (${end})`;
+  }
+
+  describe(data) {
+    const { words, p, turn, leap, first, unknown, bars: [{ name, place, change }] } = data, last = p.at(-1);
+    const parts = [
+      `${last > 0.5 ? "positive" : "negative"} after word ${words.length}, the last: P(positive) ${probability(last)}`,
+      turn > 0 ? `it turned for the last time ${this.place(data, turn)}` : "it never turned",
+    ];
+    if (leap && p[leap] !== p[leap - 1]) {
+      parts.push(`its largest step, ${fixed(p[leap] - p[leap - 1])}, came ${this.place(data, leap)}`);
+    }
+    const among = first ? ` (of the last ${words.length - first})` : "", most = `“${shortened(name)}” at ${place}`;
+    if (change === 0) parts.push("no word changes it when it is left out");
+    else parts.push(`most influential${among}: ${most}, which adds ${twoDigits(change)} to the logit`);
+    if (unknown) parts.push(`unknown to the model: ${unknown} of ${words.length} words`);
+    return `${parts.join("; ")}.`;
+  }
+
+  draw(data) {
+    const { words, ends, p, turn, first, bars } = data, T = words.length;
+    const curve = new Axes({ left: 76, right: 698, top: 30, bottom: 216, x: [0.5 - 0.01 * T, 1.01 * T + 0.5], y: [-0.04, 1.04] });
+    const points = p.map((value, i) => [curve.X(ends[i]), curve.Y(value)]);
+    curve.across(0.5, { dash: "2 3" });
+    curve.path(points, BLUE);
+    for (const [x, y] of points) curve.dot(x, y, 2.6, BLUE);
+    let title = ends.length < T ? `the verdict at ${ends.length} places of ${T} words` : `the verdict after each of ${T} words`;
+    if (turn > 0) {
+      const [x, y] = points[turn];
+      curve.path([[x - 6, y - 6], [x + 6, y - 6], [x + 6, y + 6], [x - 6, y + 6], [x - 6, y - 6]], ORANGE);
+      title += `; the square: the last turn, ${this.place(data, turn)}`;
+    }
+    curve.title(title);
+    curve.frame([0, 0.5, 1], "P(positive)");
+    curve.ticksBelow(roundTicks(1, T, 6).filter(Number.isInteger));
+    const most = Math.max(...bars.map(({ change }) => Math.abs(change)), 0.01), x = [-1.05 * most, 1.05 * most];
+    const chart = new Axes({ left: 76, right: 698, top: 284, bottom: 488, x, y: [0.2 - BARS, 0.7] });
+    bars.forEach(({ name, place, change }, i) => {
+      const y = chart.Y(-i), zero = chart.X(0), side = change >= 0 ? -1 : 1;  // the name stands opposite its bar
+      chart.path([[zero, y], [chart.X(change), y]], change >= 0 ? BLUE : ORANGE, { width: 11 });
+      chart.text(`${shortened(name)} (${place})`, zero + 8 * side, y + 4, { size: 13, anchor: change >= 0 ? "end" : "start" });
+    });
+    chart.upright(0, INK, { width: 1 });
+    chart.ticksBelow(roundTicks(...x, 6));
+    chart.text("what the word adds to the logit: left, against; right, in favour", 387, 530);
+    chart.title(`the words (of ${first ? `the last ${T - first}` : `all ${T}`}) that the verdict rests on, and their places`);
+    return figure(540, [curve, chart]);
+  }
+}
+
 // Chapter 9
 
 const BOS = 2, EOS = 3, MAX_STEPS = 20;
@@ -514,4 +667,4 @@ class BeamTree {
   }
 }
 
-const readers = { AttentionInspector, BeamTree, Connectivity, GateConsole, UnrollStepper };
+const readers = { AttentionInspector, BeamTree, Connectivity, GateConsole, RunningVerdict, UnrollStepper };

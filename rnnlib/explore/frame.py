@@ -76,7 +76,7 @@ class Explorer:
         return frames.settings(self, self.most_settings)
 
     def on_page(self):
-        """Return the explorer that a page without a kernel shows: this one, or a twin with a network that it can carry."""
+        """Return what a page without a kernel shows: this explorer, or a twin whose network is small enough for it."""
         return self
 
     def assets(self):

@@ -139,6 +139,25 @@ def compact(weights):
     return {"unit": unit, "width": WIDTH, "packed": base64.b64encode(low_bytes.tobytes()).decode()}
 
 
+def letters(counts):
+    """Return whole numbers as a text, a letter each, which compresses well: 0, -1, 1, -2, 2 are ``#``, ``$`` and so on.
+
+    The quotation mark, the backslash and what can't be printed are left out, so that JSON keeps it as it is.
+    """
+    counts = counts.cpu().numpy().astype(int).ravel()
+    order = np.where(counts < 0, -2 * counts - 1, 2 * counts) + ord("#")
+    order += order >= ord("\\")
+    order += np.where(order > ord("~"), 129, 0)  # on to Ā
+    return "".join(map(chr, order))
+
+
+def by_gate(layer):
+    """Return the arrays of a recurrent layer of one level, for pages: W_in (gates, D, H), W_h (gates, H, H), biases."""
+    inputs, states = (W.unflatten(0, (-1, layer.hidden_size)).mT for W in (layer.weight_ih_l0, layer.weight_hh_l0))
+    arrays = {"W_in": inputs, "W_h": states, "b_x": layer.bias_ih_l0, "b_h": layer.bias_hh_l0}
+    return {name: compact(W) for name, W in arrays.items()}
+
+
 def album(explorer):
     """Return all frames of an explorer and what its controls are, as a dict ready for JSON.
 

@@ -33,12 +33,9 @@ def page_network(model, vocab):
     """Return a language model of one plain layer for pages, its gates in the order in which PyTorch keeps them."""
     model.eval()
     letters = torch.arange(len(vocab), device=model.linear.weight.device)
-    layer, linear, H = model.rnn, model.linear, model.rnn.hidden_size
-    inputs, states = (W.unflatten(0, (-1, H)).mT for W in (layer.weight_ih_l0, layer.weight_hh_l0))  # (gates, D or H, H)
-    arrays = {"E": read_inputs(model, letters[None])[:, 0], "W_in": inputs, "W_h": states}
-    arrays |= {"b_x": layer.bias_ih_l0, "b_h": layer.bias_hh_l0, "W_hq": linear.weight.T, "b_q": linear.bias}
-    packed = {name: frames.compact(W) for name, W in arrays.items()}
-    return {"tokens": vocab.decode(letters), "kind": layer.mode} | packed
+    arrays = {"E": read_inputs(model, letters[None])[:, 0], "W_hq": model.linear.weight.T, "b_q": model.linear.bias}
+    packed = {name: frames.compact(W) for name, W in arrays.items()} | frames.by_gate(model.rnn)
+    return {"tokens": vocab.decode(letters), "kind": model.rnn.mode} | packed
 
 
 class GateConsole(Explorer):
