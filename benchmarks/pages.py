@@ -4,10 +4,10 @@
     python -m benchmarks.pages
 
 Opens each chapter of build/book from the disk, at first without MathJax, whose formulas cost what they cost: the
-seconds until the first explorer moves. Then the reader moves every explorer: by arrow keys, by its presets and, where its
-network is in the page, by typing letters. A move's time runs from the key to the moment when its new picture is decoded;
-what the processor did in it counts all processes of the browser, so that other work on the machine disturbs it less.
-Needs Chromium, and what `make test-browser` installs.
+seconds until the first explorer moves. Then the reader moves every explorer: by arrow keys, by its presets and, where
+its network is in the page, by typing letters. A move's time runs from the key to the moment when its new picture is
+decoded; what the processor did in it counts all processes of the browser, so that other work on the machine disturbs
+it less. Needs Chromium, and what `make test-browser` installs.
 """
 
 import os

@@ -109,7 +109,7 @@ def stepper():
 
 @pytest.fixture(scope="module")
 def inspector():
-    return explore.AttentionInspector()
+    return explore.AttentionInspector().on_page()
 
 
 @needs_node
@@ -238,7 +238,8 @@ def test_attention_inspector_has_pytorchs_probabilities(inspector, word):
     console.log(JSON.stringify({ weights: all((s) => s.weights), p: all((s) => s.p), ids: all((s) => argmax(s.p)) }));
     """
     found = javascript(program, letters=list(letters), **inspector.assets())
-    ids, weights, logits = look(inspector.model, torch.tensor([attention.LETTERS[list(letters)]]))
+    exact = copy.deepcopy(inspector.model).double()
+    ids, weights, logits = look(exact, torch.tensor([attention.LETTERS[list(letters)]]))
     assert found["ids"] == ids
     for got, wanted in ((found["weights"], torch.tensor(weights)), (found["p"], logits.softmax(-1))):
         torch.testing.assert_close(torch.tensor(got, dtype=wanted.dtype), wanted, atol=1e-5, rtol=0)
@@ -311,8 +312,8 @@ CHAPTERS_OWN = {
     "Connectivity": chapter_connectivity,
     "GateConsole": chapter_console,
     "RunningVerdict": chapter_verdict,
-    "AttentionInspector": explore.AttentionInspector,
-    "BeamTree": explore.BeamTree,
+    "AttentionInspector": lambda: explore.AttentionInspector().on_page(),
+    "BeamTree": lambda: explore.BeamTree().on_page(),
 }
 READING = [path for path in sorted(live.FOLDER.glob("*/[A-Z]*.js")) if "reads" in album(path)]
 

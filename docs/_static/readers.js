@@ -143,18 +143,16 @@ const CLAMPS = {
 
 // A language model of one layer: embedding E (V, D), W_in (gates, D, H), W_h (gates, H, H), both biases (gates, H), W_hq (H, V),
 // b_q (V).
-const languageModel = ({ tokens, kind, ...stored }) => {
-  const arrays = decodeAll(stored), V = tokens.length;
-  return { ...withTokens({ ...arrays, V, D: arrays.E.length / V }), tokens, kind };
-};
+const languageModel = ({ tokens, kind, ...stored }) => ({ ...withTokens(decodeAll(stored)), tokens, kind });
 
 // A layer with W_x (gates, V, H) too: what each gate sums up of a token.
-const withTokens = ({ E, W_in, b_x, b_h, V, D, ...others }) => {
-  const b = b_x.map((value, i) => value + b_h[i]), H = others.W_h.length / b.length, W_x = new Float64Array(V * b.length);
-  for (let k = 0; k < b.length / H; k++) {
-    for (let id = 0; id < V; id++) W_x.set(affine(row(E, id, D), W_in, new Float64Array(H), k * D * H), (k * V + id) * H);
+const withTokens = ({ E, W_in, b_x, b_h, ...others }) => {
+  const gates = b_x.length, D = W_in.length / gates, V = E.length / D, H = others.W_h.length / gates;
+  const W_x = new Float64Array(V * gates), blank = new Float64Array(H);
+  for (let k = 0; k < gates / H; k++) {
+    for (let id = 0; id < V; id++) W_x.set(affine(row(E, id, D), W_in, blank, k * D * H), (k * V + id) * H);
   }
-  return { ...others, W_in, W_x, b_x, b_h, b, V, D, H };
+  return { ...others, W_in, W_x, b_x, b_h, b: b_x.map((value, i) => value + b_h[i]), V, D, H };
 };
 
 class GateConsole {
@@ -416,7 +414,7 @@ class RunningVerdict {
   layers(ids) {
     const distinct = [...new Set([UNK, ...ids])], V = distinct.length, size = this.words.size, D = this.vectors.length / size;
     const E = Float64Array.from({ length: V * D }, (_, i) => countOf(this.vectors, (i % D) * size + distinct[Math.floor(i / D)]));
-    const nets = this.directions.map((arrays) => withTokens({ ...arrays, E, V, D }));
+    const nets = this.directions.map((arrays) => withTokens({ ...arrays, E }));
     return { local: ids.map((id) => distinct.indexOf(id)), nets };
   }
 
@@ -506,23 +504,15 @@ class RunningVerdict {
 
 const BOS = 2, EOS = 3, MAX_STEPS = 20;
 
-// A GRU that reads ids; the reset gate acts after the product.
+// A GRU that reads ids.
 class Gru {
-  constructor(arrays) {
-    const params = decodeAll(arrays), H = params.b_hn.length;
-    Object.assign(this, { params: { ...params, H, V: params.W_x.length / (3 * H) } });
-  }
+  constructor(arrays) { this.net = withTokens(decodeAll(arrays)); }
 
-  step(id, h) {
-    const { W_x, W_h, b, b_hn, V, H } = this.params;
-    const [r, z] = [0, 1].map((k) => gateSum(this.params, k, id, h).map(sigmoid));
-    const past = affine(h, W_h, b_hn, 2 * H * H), seen = row(W_x, 2 * V + id, H), bias = row(b, 2, H);
-    return h.map((before, j) => z[j] * before + (1 - z[j]) * Math.tanh(seen[j] + bias[j] + r[j] * past[j]));
-  }
+  step(id, h) { return LAYERS.GRU.step(this.net, id, { h }).h; }
 
   // The state after each id.
   follow(ids) {
-    let h = new Float64Array(this.params.H);
+    let h = new Float64Array(this.net.H);
     return ids.map((id) => (h = this.step(id, h)));
   }
 }

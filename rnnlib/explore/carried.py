@@ -6,8 +6,9 @@ from torch import nn
 from rnnlib import sentiment, text
 from rnnlib.explore import frames
 
-SIZE = 10_000  # words that travel, the most frequent
-STEP = 1.0  # what a rounded vector moves in all gates together by, at most half of it along each axis
+SIZE = 15_000  # words that travel, the most frequent
+LEAST = 0.3  # steps that the counts of an axis spread, or it is left out
+STEP = 3.0  # what a rounded vector moves in all gates together by, at most half of it along each axis
 
 
 def embedding_of(model):
@@ -49,7 +50,7 @@ def smaller(model, vocab, words, size=SIZE, step=STEP):
     sums = (vectors - mean) @ inputs.T  # (V, 8H)
     _, axes = torch.linalg.eigh(sums.T @ sums)  # (8H, 8H), the longest last
     counts = (sums @ axes.flip(1) / step).round()
-    kept = counts.any(dim=0)
+    kept = counts.std(dim=0) > LEAST
     counts, back = counts[:, kept], (step * axes.flip(1)[:, kept])  # (V, D'), (8H, D')
     layer = sentiment.BothWays(nn.LSTM, counts.shape[1], model.rnn.ahead.hidden_size)
     twin = sentiment.SentimentClassifier(nn.Embedding(*counts.shape), layer, dropout=0.0)
