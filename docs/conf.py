@@ -84,7 +84,10 @@ class StoredExplorer(SphinxDirective):
 
 
 class AltText(SphinxPostTransform):
-    """The text that a figure carries for readers who can't see it becomes the picture's alternative text."""
+    """The text that a figure carries for readers who can't see it becomes the picture's alternative text.
+
+    And pictures out of sight are loaded when they come near; their sizes are in the page, so that nothing jumps.
+    """
 
     default_priority = 1  # before myst-nb keeps only one of the forms of an output
 
@@ -97,6 +100,7 @@ class AltText(SphinxPostTransform):
             if {"image/png", "text/plain"} <= set(forms):
                 for image in forms["image/png"].findall(nodes.image):
                     image["alt"] = forms["text/plain"].astext().strip()
+                    image["loading"] = "lazy"
 
 
 class FoldRooms(SphinxPostTransform):

@@ -216,6 +216,7 @@ const rnnlive = (() => {
       return button;
     });
     places.forEach(set);
+    image.loading = "eager";
     const link = image.closest("a");
     (link ?? image).replaceWith(root);
     root.append(...controls.map((control) => control.node));

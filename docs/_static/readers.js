@@ -41,11 +41,12 @@ const argmax = (numbers) => numbers.indexOf(Math.max(...numbers));
 
 // x W + b, for W (I, O) row after row, which begins at a place of a longer array.
 const affine = (x, W, b, start = 0) => {
-  const sum = Float64Array.from(b), O = sum.length;
-  for (let i = 0, place = start; i < x.length; i++) {
-    const xi = x[i];
-    for (let o = 0; o < O; o++, place++) sum[o] += xi * W[place];
+  const sum = new Float64Array(b), O = sum.length, even = x.length - x.length % 2;
+  for (let i = 0, place = start; i < even; i += 2, place += 2 * O) {  // two at a time, which is faster
+    const first = x[i], second = x[i + 1];
+    for (let o = 0; o < O; o++) sum[o] += first * W[place + o] + second * W[place + O + o];
   }
+  if (even < x.length) for (let o = 0; o < O; o++) sum[o] += x[even] * W[start + even * O + o];
   return sum;
 };
 
@@ -67,8 +68,9 @@ const decodeAll = (arrays) => Object.fromEntries(Object.entries(arrays).map(([na
 
 // What gate k sums up for an id and a state: W_x (gates, V, H), W_h (gates, H, H), b (gates, H).
 const gateSum = ({ W_x, W_h, b, V, H }, k, id, h) => {
-  const sum = affine(h, W_h, row(b, k, H), k * H * H), seen = row(W_x, k * V + id, H);
-  return sum.map((value, j) => value + seen[j]);
+  const sum = affine(h, W_h, row(b, k, H), k * H * H), start = (k * V + id) * H;
+  for (let j = 0; j < H; j++) sum[j] += W_x[start + j];
+  return sum;
 };
 
 // -log2 of a probability, for each character from the second on.
@@ -260,9 +262,18 @@ const LAYERS = {
   },
   LSTM: {
     step: (net, id, { h, c }) => {
-      const [i, f, g, o] = [0, 1, 2, 3].map((k) => gateSum(net, k, id, h).map(k === 2 ? Math.tanh : sigmoid));
-      const now = c.map((value, j) => f[j] * value + i[j] * g[j]), out = now.map(Math.tanh);
-      return { i, f, g, o, out, c: now, h: out.map((value, j) => o[j] * value) };
+      const [i, f, g, o] = [0, 1, 2, 3].map((k) => gateSum(net, k, id, h));
+      const [out, now, state] = [c, c, c].map(({ length }) => new Float64Array(length));
+      for (let j = 0; j < net.H; j++) {
+        i[j] = sigmoid(i[j]);
+        f[j] = sigmoid(f[j]);
+        g[j] = Math.tanh(g[j]);
+        o[j] = sigmoid(o[j]);
+        now[j] = f[j] * c[j] + i[j] * g[j];
+        out[j] = Math.tanh(now[j]);
+        state[j] = o[j] * out[j];
+      }
+      return { i, f, g, o, out, c: now, h: state };
     },
     back: ({ i, f, g, o, out }, before, { dh, dc }) => {
       const cell = dc.map((later, j) => later + dh[j] * o[j] * (1 - out[j] ** 2));
@@ -395,6 +406,13 @@ class Follower {
   }
 }
 
+// What a function makes of each unit's values in all states, one after the other.
+const over = (states, join, begin) => {
+  const found = Array(states[0].length).fill(begin);
+  for (const state of states) for (let j = 0; j < found.length; j++) found[j] = join(found[j], state[j]);
+  return found;
+};
+
 class RunningVerdict {
   // vectors: a letter for each number, axis after axis (D, V).
   constructor({ words, max_length, vectors, ahead, back, linear }) {
@@ -405,8 +423,8 @@ class RunningVerdict {
   // The logit of ids, read both ways: means and maxima of the states.
   score(ids, [ahead, back]) {
     const states = [ahead.follow(ids), back.follow([...ids].reverse())].map((steps) => steps.map(({ h }) => h));
-    const means = states.flatMap((hs) => Array.from(hs[0], (_, j) => hs.reduce((sum, h) => sum + h[j], 0) / hs.length));
-    const maxima = states.flatMap((hs) => Array.from(hs[0], (_, j) => hs.reduce((most, h) => Math.max(most, h[j]), -1)));
+    const means = states.flatMap((hs) => over(hs, (sum, value) => sum + value, 0).map((sum) => sum / hs.length));
+    const maxima = states.flatMap((hs) => over(hs, Math.max, -1));
     return affine([...means, ...maxima], this.linear.W, this.linear.b)[0];
   }
 
