@@ -375,8 +375,11 @@ def test_explorers_read_what_is_typed(folder, open_page, path):
     explorer.screenshot(path=SHOTS / f"typed_{folder.parent.name}_{content['reads']}.png")
     picture = explorer.locator("img").get_attribute("src")
     field.fill("ça 1")
-    assert check_read(explorer, content, python) == "Not possible"
-    assert explorer.locator("img").get_attribute("src") == picture, "the last possible picture stays"
+    if content["reads"] == "RunningVerdict":  # reads any text
+        assert check_read(explorer, content, python) == "Seen"
+    else:
+        assert check_read(explorer, content, python) == "Not possible"
+        assert explorer.locator("img").get_attribute("src") == picture, "the last possible picture stays"
     for drawn in content["controls"][0]["values"]:
         field.fill(drawn)
         check_said(explorer, content)
