@@ -1,9 +1,11 @@
 """Guides, slides and the book: links lead somewhere, named tests exist, slides are cut by rule, the site is whole."""
 
 import ast
+import base64
 import html.parser
 import importlib.util
 import inspect
+import io
 import itertools
 import json
 import math
@@ -15,12 +17,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import numpy as np
 import pytest
 import test_check
 import test_explore
 import torch
 import torch.nn.functional as F
 import yaml
+from PIL import Image
 from torch import nn
 
 import rnnlib
@@ -524,3 +528,21 @@ def test_book_shows_every_stored_figure_with_its_text(site, pages):
 def test_book_needs_no_network(pages):
     for path, page in pages.items():
         assert not [source for source in page.loaded if urlsplit(source).netloc], path.name
+
+
+def test_book_is_small(site):
+    """It is copied, mailed and kept on sticks: 20 MB at most."""
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) <= 20_000_000
+
+
+def test_pictures_of_the_book_look_like_the_stored_ones(site):
+    """Their colours come from a table of 256; on the average they are off by a thousandth, and white is white."""
+    chapter = next(path for path in CHAPTERS if path.name.startswith("05"))
+    page = (site / "notebooks" / f"{chapter.stem}.html").read_text(encoding="utf-8")
+    shown = [site / "_images" / Path(name).name for name in re.findall(r'src="([^"]+\.png)"', page)]
+    outputs = [o.get("data", {}) for cell in read(chapter).cells for o in cell.get("outputs", [])]
+    stored = [base64.b64decode(data["image/png"]) for data in outputs if "image/png" in data]
+    for path, png in zip(shown, stored, strict=True):
+        now, before = (np.asarray(Image.open(file).convert("RGB"), int) for file in (path, io.BytesIO(png)))
+        assert abs(now - before).mean() < 0.25
+        assert (now[(before == 255).all(axis=-1)] == 255).all()

@@ -21,7 +21,7 @@ pytest.importorskip("sphinx_revealjs", reason="MathJax comes with the extra book
 import websocket
 from test_browser import free_port
 from test_live import album, live, place
-from test_live_pages import CHAPTERS, PLACES, SEEN, SITES, TYPED
+from test_live_pages import CHAPTERS, PLACES, SEEN, SITES, TYPED, values_of
 from test_readers import CHAPTERS_OWN, READING, said
 
 pytestmark = pytest.mark.browser
@@ -137,7 +137,9 @@ def find(firefox, title, then, *arguments):
 def check_said(firefox, content):
     """Compare the sentence on the page with what Python said for this setting; return the setting's number."""
     number = 0
-    for control, value in zip(content["controls"], find(firefox, content["title"], PLACES), strict=True):
+    for control, value in zip(
+        content["controls"], find(firefox, content["title"], PLACES, values_of(content)), strict=True
+    ):
         number = number * len(control["values"]) + value
     sentence = " ".join(content["sentences"][number].split())
     assert " ".join(find(firefox, content["title"], SEEN).split()) == sentence
@@ -172,8 +174,8 @@ def test_explorers_read_what_is_typed_in_firefox(firefox, folder, path):
     python = CHAPTERS_OWN[content["reads"]]()
     firefox.open((folder / f"{chapter.stem}.html").as_uri())
     for text in TYPED[content["reads"]]:
-        find(firefox, content["title"], "root => root.querySelector('input[type=text]').select()")
-        find(firefox, content["title"], "root => root.querySelector('input[type=text]').focus()")
+        find(firefox, content["title"], "root => root.querySelector('input[type=text], textarea').select()")
+        find(firefox, content["title"], "root => root.querySelector('input[type=text], textarea').focus()")
         firefox.press(*text)
         labels = [control["values"][control["start"]] for control in content["controls"][1:]]
         sentence = said(python, [text, *(int(label) if label.isdecimal() else label for label in labels)])

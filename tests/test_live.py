@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+import json
 import math
 import sys
 import xml.etree.ElementTree as ET
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import ipywidgets as widgets
 import nbformat
+import numpy as np
 import pytest
 import torch
 from test_explore import CHAPTERS, NAMES, made, stored_findings, wording
@@ -40,6 +42,18 @@ def place(content):
     for control in content["controls"]:
         number = number * len(control["values"]) + control["start"]
     return number
+
+
+def drawn(content):
+    """Tell whether an album has pictures; a page that reads what is typed may draw all by itself."""
+    return "reads" not in content or bool(content["pictures"])
+
+
+def networks(path):
+    """Return the files of the networks that an album names."""
+    content = album(path)
+    names = [content["network"]] if "network" in content else list(content.get("networks", {}).values())
+    return [path.with_name(name) for name in names]
 
 
 def svg_of(content, number):
@@ -77,7 +91,8 @@ def test_frames_come_from_a_run_of_the_stored_code(path):
 def test_album_has_a_picture_and_a_sentence_for_each_setting(path):
     content = album(path)
     count = math.prod(len(control["values"]) for control in content["controls"])
-    assert len(content["pictures"]) == len(content["sentences"]) == count > 1
+    assert len(content["sentences"]) == count > 1
+    assert len(content["pictures"]) == (count if drawn(content) else 0)
     assert path.name.partition("-")[0] in {e.__name__ for e in explore.EXPLORERS if e.title == content["title"]}
     assert 1 <= len(content["controls"]) <= 3 and all(control["name"] for control in content["controls"])
     for control in content["controls"]:
@@ -85,11 +100,13 @@ def test_album_has_a_picture_and_a_sentence_for_each_setting(path):
     sizes = set()
     for number in {0, count // 2, count - 1, place(content)}:
         what = content["sentences"][number].partition(": ")[0]
-        assert what == ("Seen" if content["pictures"][number] else "Not possible")
-        if what == "Seen":
+        assert what in ("Seen", "Not possible")
+        if drawn(content):
+            assert bool(content["pictures"][number]) == (what == "Seen")
+        if drawn(content) and what == "Seen":
             sizes.add(ET.fromstring(svg_of(content, number)).get("viewBox"))
-    assert len(sizes) == 1, "the page jumps when the picture's size changes"
-    assert content["pictures"][place(content)]
+    assert len(sizes) == drawn(content), "the page jumps when the picture's size changes"
+    assert content["sentences"][place(content)].startswith("Seen: ")
 
 
 @every_file
@@ -101,7 +118,7 @@ def test_presets_are_possible_settings(path):
 
 
 def test_every_network_belongs_to_an_explorer_and_is_there():
-    named = {path.with_name(album(path)["network"]) for path in FILES if "network" in album(path)}
+    named = {network for path in FILES for network in networks(path)}
     assert named == set(NETWORKS)
     assert all(album(path) for path in NETWORKS)
 
@@ -198,6 +215,30 @@ def test_an_array_is_kept_as_float32_keeps_it():
     assert [stored["unit"] * count for count in counts] == pytest.approx(array.flatten().tolist(), abs=2**-25)
 
 
+def test_numbers_of_16_bits_are_kept_in_two_rows_of_bytes():
+    array = torch.tensor([1.0, -2.5, 2.0**-24, 65504.0, 0.0])
+    stored = frames.compact(array)
+    lower, upper = (base64.b64decode(stored["half"])[i : i + 5] for i in (0, 5))
+    kept = np.array([low + 256 * high for low, high in zip(lower, upper, strict=True)], np.uint16).view(np.float16)
+    assert set(stored) == {"half"} and kept.tolist() == array.tolist()
+    assert "unit" in frames.compact(torch.tensor([65520.0])) and "unit" in frames.compact(torch.tensor([0.1]))
+
+
+def test_rounded_leaves_the_model_alone_and_keeps_what_is_too_large():
+    model = torch.nn.Linear(2, 1)
+    model.weight.data = torch.tensor([[0.1, 1e6]])
+    twin = frames.rounded(model)
+    assert model.weight.tolist() == [[pytest.approx(0.1), 1e6]]
+    assert twin.weight.tolist() == [[float(np.float16(0.1)), 1e6]]
+
+
+def test_whole_numbers_are_letters_that_json_keeps():
+    counts = torch.arange(-60, 61)
+    text = frames.letters(counts)
+    assert len(text) == len(set(text)) == 121 and text[60] == "#" and text[59] == "$" and text[61] == "%"
+    assert json.dumps(text, ensure_ascii=False) == f'"{text}"' and text.isprintable()
+
+
 class Networked(Doubler):
     """One that computes on the page, beside a second one with the same network."""
 
@@ -209,6 +250,21 @@ class Second(Networked):
     pass
 
 
+class Several(Networked):
+    """One with two networks, the first of which is the others' too."""
+
+    def assets(self):
+        given = super().assets()
+        return {"reads": "Several", "networks": {"one": given["network"], "two": {"tokens": ["b"]}}}
+
+
+class Twin(Doubler):
+    """One whose page shows another."""
+
+    def on_page(self):
+        return Networked()
+
+
 def test_a_network_has_a_file_of_its_own_that_two_explorers_share(tmp_path):
     for _ in range(2):
         for explorer in (Networked(), Second()):
@@ -217,6 +273,22 @@ def test_a_network_has_a_file_of_its_own_that_two_explorers_share(tmp_path):
     assert album(first)["network"] == album(second)["network"] == network.name
     assert album(network) == Networked().assets()["network"] and album(first)["reads"] == "Networked"
     assert not {"W", "tokens"} & set(album(first))
+
+
+def test_an_explorer_with_several_networks_names_their_files(tmp_path):
+    for explorer in (Networked(), Several()):
+        frames.write_frames(explorer, tmp_path)
+    first, several = (next(tmp_path.glob(f"{name}-*")) for name in ("Networked", "Several"))
+    one, two = networks(several)
+    assert [one] == networks(first) and album(two) == {"tokens": ["b"]}
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_page_that_computes_has_sentences_and_no_pictures(tmp_path):
+    content = frames.album(Twin())
+    assert (
+        content["pictures"] == content["lines"] == [] and content["sentences"] == frames.album(Doubler())["sentences"]
+    )
 
 
 def test_a_picture_keeps_its_place_to_a_tenth_of_a_point():

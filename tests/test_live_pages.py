@@ -85,25 +85,31 @@ def settle(explorer):
     explorer.and_(explorer.page.locator("[data-state=ready]")).wait_for(timeout=20_000)
 
 
-# The places of all values of an explorer, as its controls show them.
-PLACES = """root => [...root.querySelectorAll(':scope > .control')].map(e => {
-  const control = e.querySelector('input[type=range], select'), drawn = e.querySelector('datalist');
-  if (drawn) return [...drawn.options].findIndex(option => option.value === e.querySelector('input').value);
+# The places of all values of an explorer among those of its album, as its controls show them.
+PLACES = """(root, values) => [...root.querySelectorAll(':scope > .control')].map((e, i) => {
+  const control = e.querySelector('input[type=range], select'), text = e.querySelector('input[type=text], textarea');
+  if (text) return values[i].indexOf(text.value);
   if (control) return control.selectedIndex ?? Number(control.value);
   return Math.max(0, [...e.querySelectorAll('input')].findIndex(radio => radio.checked));
 })"""
+TEXT = ":scope > .control :is(input[type=text], textarea)"
 SEEN = "root => root.querySelector('[aria-live]').innerText"
+
+
+def values_of(content):
+    """Return the values of all controls of an album."""
+    return [control["values"] for control in content["controls"]]
 
 
 def check_said(explorer, content):
     """Compare the sentence on the page, and the picture's text, with what Python said for this setting."""
     settle(explorer)
     number = 0
-    for control, value in zip(content["controls"], explorer.evaluate(PLACES), strict=True):
+    for control, value in zip(content["controls"], explorer.evaluate(PLACES, values_of(content)), strict=True):
         number = number * len(control["values"]) + value
     sentence = " ".join(content["sentences"][number].split())
     assert " ".join(explorer.evaluate(SEEN).split()) == sentence
-    if content["pictures"][number]:
+    if sentence.startswith("Seen: "):
         assert " ".join(explorer.locator("img").get_attribute("alt").split()) == sentence.removeprefix("Seen: ")
         assert explorer.locator("img").evaluate("image => image.naturalWidth") > 100
     return number
@@ -147,7 +153,7 @@ def test_every_explorer_moves_and_says_what_python_says(folder, open_page, chapt
         for name, wanted in content["presets"].items():
             explorer.get_by_role("button", name=name, exact=True).click()
             check_said(explorer, content)
-            shown = explorer.evaluate(PLACES)
+            shown = explorer.evaluate(PLACES, values_of(content))
             assert all(want is None or want == there for want, there in zip(wanted, shown, strict=True)), name
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -219,7 +225,7 @@ def test_pages_from_a_local_server_need_nothing_else(server, browser):  # noqa: 
             explorer.locator("input[type=range], input:checked, select").first.press("ArrowRight")
             check_said(explorer, content)
             if "reads" in content:
-                explorer.locator(".control input[type=text]").fill(TYPED[content["reads"]][0])
+                explorer.locator(TEXT).fill(TYPED[content["reads"]][0])
                 settle(explorer)
                 assert explorer.evaluate(SEEN).startswith("Seen: ")
     context.close()
@@ -318,9 +324,9 @@ def test_the_temperature_desk_reads_what_is_typed(folder, open_page):
 
 def shown_values(explorer, content):
     """Return the values of all controls as Python takes them."""
-    places = explorer.evaluate(PLACES)[1:]
+    places = explorer.evaluate(PLACES, values_of(content))[1:]
     labels = [control["values"][place] for control, place in zip(content["controls"][1:], places, strict=True)]
-    typed = explorer.locator(".control input[type=text]").input_value()
+    typed = explorer.locator(TEXT).input_value()
     return [typed, *(int(label) if label.isdecimal() else label for label in labels)]
 
 
@@ -337,6 +343,8 @@ def check_read(explorer, content, python):
 
 
 TYPED = {
+    "Connectivity": ("the machine was not there and nobody had seen it", "He said that nothing was to be said of him"),
+    "RunningVerdict": ("Not a good film.", "I wanted to hate it, but it is wonderful!"),
     "UnrollStepper": ("He is a Morlock!", "banana"),
     "GateConsole": ("The machine began to hum", "zzz zzz"),
     "AttentionInspector": ("weena", "chrononaut"),
@@ -367,8 +375,11 @@ def test_explorers_read_what_is_typed(folder, open_page, path):
     explorer.screenshot(path=SHOTS / f"typed_{folder.parent.name}_{content['reads']}.png")
     picture = explorer.locator("img").get_attribute("src")
     field.fill("ça 1")
-    assert check_read(explorer, content, python) == "Not possible"
-    assert explorer.locator("img").get_attribute("src") == picture, "the last possible picture stays"
+    if content["reads"] == "RunningVerdict":  # reads any text
+        assert check_read(explorer, content, python) == "Seen"
+    else:
+        assert check_read(explorer, content, python) == "Not possible"
+        assert explorer.locator("img").get_attribute("src") == picture, "the last possible picture stays"
     for drawn in content["controls"][0]["values"]:
         field.fill(drawn)
         check_said(explorer, content)

@@ -30,8 +30,8 @@ class Axes {
     this.marks.push(`<path d="${d}" fill="${fill}" stroke="${colour}" stroke-width="${width}" stroke-dasharray="${dash}"/>`);
   }
 
-  box(x, y, width, height, colour) {
-    this.marks.push(`<path d="M${short(x)} ${short(y)}h${short(width)}v${short(height)}h${short(-width)}z" fill="${colour}"/>`);
+  box(x, y, width, height, colour, style = "") {
+    this.marks.push(`<path d="M${short(x)} ${short(y)}h${short(width)}v${short(height)}h${short(-width)}z" fill="${colour}"${style}/>`);
   }
 
   title(text) { this.text(text, this.left, this.top - 8, { size: 15, anchor: "start" }); }
@@ -50,6 +50,19 @@ class Axes {
     );
   }
 
+  // Ticks and their numbers along the lower end.
+  ticksBelow(ticks) {
+    this.path([[this.left, this.bottom], [this.right, this.bottom]], GREY, { width: 1 });
+    for (const tick of ticks) {
+      this.path([[this.X(tick), this.bottom], [this.X(tick), this.bottom + 4]], GREY, { width: 1 });
+      this.text(tick, this.X(tick), this.bottom + 19);
+    }
+  }
+
+  dot(x, y, radius, colour) {
+    this.marks.push(`<circle cx="${short(x)}" cy="${short(y)}" r="${radius}" fill="${colour}"/>`);
+  }
+
   line(values, colour, style) { this.path(Array.from(values, (value, t) => [this.X(t), this.Y(value)]), colour, style); }
 
   across(y, style) { this.path([[this.left, this.Y(y)], [this.right, this.Y(y)]], GREY, { width: 1, ...style }); }
@@ -66,8 +79,10 @@ class Axes {
 
   // A table of colours, row after row from the top, its cells at whole numbers.
   table(rows, colour) {
-    const high = (this.bottom - this.top) / rows.length, wide = this.X(1) - this.X(0);
-    rows.forEach((row, r) => row.forEach((value, t) => this.box(this.X(t - 0.5), this.top + r * high, wide, high, colour(value))));
+    const high = (this.bottom - this.top) / rows.length, wide = this.X(1) - this.X(0), seamless = ' shape-rendering="crispEdges"';
+    rows.forEach((row, r) => row.forEach((value, t) => {
+      this.box(this.X(t - 0.5), this.top + r * high, wide, high, colour(value), seamless);
+    }));
   }
 
   // One token under each whole number.

@@ -4,6 +4,7 @@
 const rnnlive = (() => {
   const folder = new URL("live/", document.currentScript.src);
   const REST = 150;  // milliseconds without a move before a finding is said, so that a screen reader isn't flooded
+  const LINE = 90;  // characters of a text that one line has room for
   let counter = 0;
 
   const make = (tag, attributes = {}, ...children) => {
@@ -13,7 +14,7 @@ const rnnlive = (() => {
     return element;
   };
 
-  // Albums
+  // Albums, and networks
 
   const fetchScript = (name) => new Promise((resolve, reject) => {
     const script = make("script", { src: new URL(name, folder) });
@@ -35,6 +36,13 @@ const rnnlive = (() => {
     return loaded.get(name);
   };
 
+  // The weights that an album's page computes with, from files beside its own: one network, or several by name.
+  const weights = async (name, { network, networks }) => {
+    const beside = (file) => load(name.replace(/[^/]*$/, file));
+    if (network) return beside(network);
+    return Object.fromEntries(await Promise.all(Object.entries(networks).map(async ([of, file]) => [of, await beside(file)])));
+  };
+
   // A picture is written as numbers of lines, "0-41 57"; all pictures of an explorer share their lines.
   const picture = (album, number) => {
     const lines = album.pictures[number].split(" ").flatMap((range) => {
@@ -44,13 +52,16 @@ const rnnlive = (() => {
     return lines.join("\n");
   };
 
+  // The number of a setting; the last control is the fastest.
+  const numberOf = (album, places) => places.reduce((sum, place, i) => sum * album.controls[i].values.length + place, 0);
+
   // What was drawn beforehand for a setting.
   const stored = (album, number) => {
     const [, what, sentence] = album.sentences[number].match(/^(.*?): (.*)$/s);
     return { what, sentence, picture: album.pictures[number] && picture(album, number) };
   };
 
-  // What the page's own network gives for a text that a reader typed.
+  // What the page's own network gives for these values.
   const computed = (reader, values) => {
     try {
       return { what: "Seen", ...reader.read(...values) };
@@ -92,13 +103,14 @@ const rnnlive = (() => {
     return { node, show: (place) => { select.selectedIndex = place; } };
   };
 
-  // A text to type; those that were drawn beforehand are offered.
+  // A text to type. One of a line is read at each letter, and those of the album are offered; a longer one when its writer rests.
   const textField = (control, id, move) => {
-    const input = make("input", { id, type: "text", spellcheck: "false", autocomplete: "off", list: `${id}-drawn` });
-    const drawn = make("datalist", { id: `${id}-drawn` }, ...control.values.map((value) => make("option", { value })));
-    input.addEventListener("input", () => move(control.values.indexOf(input.value), input.value));
-    const node = make("div", { class: "control" }, make("label", { for: id }, control.name), input, drawn);
-    return { node, show: (place) => { input.value = control.values[place]; } };
+    const long = control.values.some((value) => value.length > LINE), plain = { id, spellcheck: "false", autocomplete: "off" };
+    const field = long ? make("textarea", { ...plain, rows: 5 }) : make("input", { ...plain, type: "text", list: `${id}-offered` });
+    field.addEventListener("input", () => move(control.values.indexOf(field.value), field.value, long ? REST : 0));
+    const node = make("div", { class: long ? "control long" : "control" }, make("label", { for: id }, control.name), field);
+    if (!long) node.append(make("datalist", { id: `${id}-offered` }, ...control.values.map((value) => make("option", { value }))));
+    return { node, show: (place) => { field.value = control.values[place]; } };
   };
 
   const constant = (control) => {
@@ -154,11 +166,13 @@ const rnnlive = (() => {
 
   // Explorers: the stored heading, picture and finding of a page come alive.
 
-  const mount = ({ heading, hint, image, finding }, album, network) => {
+  const mount = ({ hint, image, finding }, album, fetchWeights) => {
     const values = album.controls.map((control) => control.values[control.start]);  // as they are shown
     const places = album.controls.map((control) => control.start);  // -1 for a text that was not drawn
     const root = make("div", { class: "live", role: "group", "aria-label": album.title });
-    const reader = album.reads && network.then((weights) => new readers[album.reads](weights));
+    const computes = album.reads && !album.pictures.length;  // a page that draws by itself
+    let reader;  // of what is typed; its weights are fetched when somebody comes near the controls
+    const fetchReader = () => (reader ??= fetchWeights().then((weights) => new readers[album.reads](weights)));
     let saying, shown, moves = 0;
     const say = ({ what, sentence }) => {
       clearTimeout(saying);
@@ -168,10 +182,12 @@ const rnnlive = (() => {
         root.dataset.state = "ready";
       }, REST);
     };
-    const show = async () => {
-      const move = ++moves, number = places.reduce((sum, place, i) => sum * album.controls[i].values.length + place, 0);
+    const show = async (rest = 0) => {
+      const move = ++moves, number = numberOf(album, places);
       root.dataset.state = "moving";
-      const seen = places.includes(-1) ? computed(await reader, values) : stored(album, number);
+      if (rest) await new Promise((rested) => setTimeout(rested, rest));
+      if (move !== moves) return;
+      const seen = computes || places.includes(-1) ? computed(await fetchReader(), values) : stored(album, number);
       if (move !== moves) return;  // the reader went on
       if (seen.picture) {
         URL.revokeObjectURL(shown);
@@ -182,10 +198,10 @@ const rnnlive = (() => {
       say(seen);
     };
     const controls = album.controls.map((control, i) =>
-      build(control, album.reads && i === 0, (place, value = control.values[place]) => {
+      build(control, album.reads && i === 0, (place, value = control.values[place], rest = 0) => {
         places[i] = place;
         values[i] = value;
-        show();
+        show(rest);
       }));
     const set = (place, i) => {
       controls[i].show(places[i] = place);
@@ -200,16 +216,24 @@ const rnnlive = (() => {
       return button;
     });
     places.forEach(set);
+    image.loading = "eager";
     const link = image.closest("a");
     (link ?? image).replaceWith(root);
     root.append(...controls.map((control) => control.node));
     if (presets.length) root.append(make("div", { class: "presets" }, "Try: ", ...presets));
     finding.setAttribute("aria-live", "polite");
     root.append(make("div", { class: "picture", tabindex: 0, role: "region", "aria-label": "picture" }, image), finding);
-    if (album.prefix) network.then((weights) => root.append(writer(album.prefix, weights)));
-    hint.textContent = `These ${album.sentences.length} settings were drawn beforehand; JupyterLab draws any.`;
-    if (album.reads) hint.textContent += " The network itself is in this page: type a text of your own, and it reads it.";
-    show();
+    if (album.prefix) fetchWeights().then((network) => root.append(writer(album.prefix, network)));
+    if (album.reads) for (const near of ["pointerover", "focusin"]) root.addEventListener(near, fetchReader, { once: true });
+    hint.textContent = computes
+      ? `The network itself is in this page: type a text of your own, and it reads it. ${album.note ?? ""}`
+      : `These ${album.sentences.length} settings were drawn beforehand; JupyterLab draws any.`;
+    if (!computes) show();
+    else {
+      const first = stored(album, numberOf(album, places));
+      image.alt = first.sentence;
+      say(first);  // the stored picture stays until something moves
+    }
   };
 
   const storedParts = () => {
@@ -231,7 +255,7 @@ const rnnlive = (() => {
       for (const { target } of entries.filter((entry) => entry.isIntersecting)) {
         near.unobserve(target);
         const [part, name] = parts.get(target);
-        load(name).then((album) => mount(part, album, album.network && load(name.replace(/[^/]*$/, album.network))));
+        load(name).then((album) => mount(part, album, () => weights(name, album)));
       }
     }, { rootMargin: "800px" });
     for (const part of storedParts()) {

@@ -25,14 +25,27 @@ const nextProbabilities = (logits, temperature) => {
   return Array.from(logits, (_, id) => Number(id === best));
 };
 
-// A stored array: whole numbers of so many bytes in base64, the lowest byte first, and the unit they are counted in.
-const decode = ({ unit, width, packed }) => {
-  const bytes = atob(packed), unused = 32 - 8 * width;
-  return Float64Array.from({ length: bytes.length / width }, (_, i) => {
-    let count = 0;
-    for (let k = 0; k < width; k++) count |= bytes.charCodeAt(width * i + k) << (8 * k);
-    return unit * ((count << unused) >> unused);  // its sign
-  });
+// A stored array in base64: numbers of float16, all their lower bytes first; or whole numbers of so many bytes, the lowest first,
+// and the unit they are counted in.
+const decode = ({ half, unit, width, packed }) => (half ? decodeHalf(atob(half)) : decodeCounts(atob(packed), width, unit));
+
+const decodeHalf = (bytes) => Float64Array.from({ length: bytes.length / 2 }, (_, i) => {
+  const high = bytes.charCodeAt(bytes.length / 2 + i), exponent = (high >> 2) & 31;
+  const digits = ((high & 3) << 8) | bytes.charCodeAt(i), size = exponent ? 2 ** (exponent - 25) * (1024 + digits) : 2 ** -24 * digits;
+  return high & 128 ? -size : size;
+});
+
+const decodeCounts = (bytes, width, unit) => Float64Array.from({ length: bytes.length / width }, (_, i) => {
+  const unused = 32 - 8 * width;
+  let count = 0;
+  for (let k = 0; k < width; k++) count |= bytes.charCodeAt(width * i + k) << (8 * k);
+  return unit * ((count << unused) >> unused);  // its sign
+});
+
+// A whole number stored as a letter of a text: 0, -1, 1, -2, 2 are "#", "$" and so on, some letters left out.
+const countOf = (text, place) => {
+  const letter = text.charCodeAt(place), printed = letter > 126 ? letter - 129 : letter, n = printed - 35 - (printed > 92);
+  return n % 2 ? -(n + 1) / 2 : n / 2;
 };
 
 class Network {

@@ -1,9 +1,11 @@
 """Explorers of chapter 9: where a decoder looks, what one state can hold, what a beam keeps."""
 
+import copy
+
 import ipywidgets as widgets
 import torch
 
-from rnnlib import attention, drawings, gates, guards, plots, pretrained
+from rnnlib import attention, drawings, guards, plots, pretrained
 from rnnlib.attention import BOS, EOS, LETTERS, PHONEMES
 from rnnlib.explore import frames
 from rnnlib.explore.frame import Explorer
@@ -35,31 +37,38 @@ def look(model, source, max_steps=MAX_STEPS):
 
 
 @torch.no_grad()
-def _gru(embedding, layer):
-    """Return the arrays of a GRU that reads ids: its embedding is multiplied into the gates (R, Z, candidate)."""
-    *params, b_hn = (W.double() for W in gates.from_torch(layer))
-    W_x, W_h, b = (torch.stack(params[part::3]) for part in range(3))
-    return {"W_x": embedding.weight.double() @ W_x, "W_h": W_h, "b": b, "b_hn": b_hn}
-
-
 def phoneme_network(model):
     """Return an EncoderDecoder with dot scores for pages."""
     encoder, decoder = model.encoder, model.decoder
-    parts = {
-        "ahead": _gru(encoder.embedding, encoder.rnn.ahead),
-        "back": _gru(encoder.embedding, encoder.rnn.back),
-        "decoder": _gru(decoder.embedding, decoder.rnn),
+    layers = {
+        "ahead": (encoder.embedding, encoder.rnn.ahead),
+        "back": (encoder.embedding, encoder.rnn.back),
+        "decoder": (decoder.embedding, decoder.rnn),
     }
     linear = {"keys": encoder.to_keys, "state": encoder.to_state, "join": decoder.join, "readout": decoder.readout}
-    parts |= {name: {"W": layer.weight.T, "b": layer.bias} for name, layer in linear.items()}
-    packed = {part: {name: frames.compact(W) for name, W in arrays.items()} for part, arrays in parts.items()}
-    return {"letters": LETTERS.tokens, "phonemes": PHONEMES.tokens} | packed
+    parts = {name: {"E": frames.compact(E.weight)} | frames.by_gate(layer) for name, (E, layer) in layers.items()}
+    parts |= {name: {"W": frames.compact(L.weight.T), "b": frames.compact(L.bias)} for name, L in linear.items()}
+    return {"letters": LETTERS.tokens, "phonemes": PHONEMES.tokens} | parts
+
+
+class PhonemeExplorer(Explorer):
+    """What explorers of a model from letters to phonemes share: the page has its network, in numbers of 16 bits."""
+
+    def on_page(self):
+        """Return a twin whose network has the numbers that its page carries."""
+        twin = copy.copy(self)
+        twin.model = frames.rounded(self.model)
+        return twin
+
+    def assets(self):
+        """The network itself, so that a reader of the page may type."""
+        return {"reads": type(self).__name__, "network": phoneme_network(self.model)}
 
 
 # Explorers
 
 
-class AttentionInspector(Explorer):
+class AttentionInspector(PhonemeExplorer):
     """What does the decoder look at when it says a phoneme? Type any word.
 
     Args:
@@ -83,10 +92,6 @@ class AttentionInspector(Explorer):
             word=widgets.Text(word, description="word", continuous_update=False),
             step=widgets.IntSlider(1, min=1, max=MAX_STEPS, description="step of the decoder"),
         )
-
-    def assets(self):
-        """The network itself, so that a reader of the page may type."""
-        return {"reads": "AttentionInspector", "network": phoneme_network(self.model)}
 
     def measure(self, word, step):
         """Return letters, phonemes, weights (T, S), the step that is shown, and the three likeliest phonemes there."""
@@ -196,7 +201,7 @@ class Bottleneck(Explorer):
         )
 
 
-class BeamTree(Explorer):
+class BeamTree(PhonemeExplorer):
     """What does a beam keep, and what does it cut? Type any word.
 
     Args:
@@ -221,10 +226,6 @@ class BeamTree(Explorer):
             word=widgets.Text(word, description="word", continuous_update=False),
             width=widgets.IntSlider(3, min=1, max=5, description="width of the beam"),
         )
-
-    def assets(self):
-        """The network itself, so that a reader of the page may type."""
-        return {"reads": "BeamTree", "network": phoneme_network(self.model)}
 
     @torch.no_grad()
     def measure(self, word, width):

@@ -75,8 +75,12 @@ class Explorer:
         """Return each control's values to draw for pages without a kernel, a dict of lists; their grid is drawn."""
         return frames.settings_to_draw(self, self.most_settings)
 
+    def on_page(self):
+        """Return what a page without a kernel shows: this explorer, or a twin whose network is small enough for it."""
+        return self
+
     def assets(self):
-        """Return what a page without a kernel needs beside pictures; most need nothing."""
+        """Return what a page without a kernel needs to compute by itself; most compute nothing."""
         return {}
 
     def values(self, **values):

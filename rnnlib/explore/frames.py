@@ -1,6 +1,7 @@
 """Pictures and findings of all settings of an explorer, in one file for pages that have no kernel."""
 
 import base64
+import copy
 import gzip
 import hashlib
 import io
@@ -83,13 +84,13 @@ def _short(number):
     return "0" if text == "-0" else text
 
 
-def photograph(explorer, values):
+def photograph(explorer, values, drawn=True):
     """Return picture and sentence of a setting; a setting that is not possible has no picture, and says why."""
     try:
         data = explorer.measure(**values)
     except ValueError as error:
         return "", f"Not possible: {error}"
-    return _svg(explorer.draw(data)), f"Seen: {explorer.describe(data)}"
+    return _svg(explorer.draw(data)) if drawn else "", f"Seen: {explorer.describe(data)}"
 
 
 def shared_lines(pictures):
@@ -113,12 +114,48 @@ def shared_lines(pictures):
 WIDTH = 3  # bytes of a stored weight: they keep what float32 does, so that sentences stay the same
 
 
+@torch.no_grad()
+def rounded(model):
+    """Return a copy of a model whose weights are numbers of float16, as :func:`compact` keeps them in two bytes."""
+    twin = copy.deepcopy(model)
+    for weights in twin.parameters():
+        near = weights.half().to(weights)
+        weights.copy_(torch.where(near.isfinite(), near, weights))
+    return twin
+
+
 def compact(weights):
-    """Return an array as whole numbers of so many bytes in base64, and what one of them stands for."""
+    """Return an array in base64: numbers of float16, or else whole numbers of so many bytes and their unit.
+
+    The bytes of float16 stand in two rows, the lower ones first: so they compress better.
+    """
     weights = weights.detach().cpu().double().numpy()
+    with np.errstate(over="ignore"):
+        half = weights.astype("<f2")
+    if (half == weights).all():
+        return {"half": base64.b64encode(half.reshape(-1, 1).view(np.uint8).T.tobytes()).decode()}
     unit = float(abs(weights).max() or 1.0) / (2 ** (8 * WIDTH - 1) - 1)
     low_bytes = (weights / unit).round().astype("<i4").reshape(-1, 1).view(np.uint8)[:, :WIDTH]
     return {"unit": unit, "width": WIDTH, "packed": base64.b64encode(low_bytes.tobytes()).decode()}
+
+
+def letters(counts):
+    """Return whole numbers as a text, a letter each, which compresses well: 0, -1, 1, -2, 2 are ``#``, ``$`` and so on.
+
+    The quotation mark, the backslash and what can't be printed are left out, so that JSON keeps it as it is.
+    """
+    counts = counts.cpu().numpy().astype(int).ravel()
+    order = np.where(counts < 0, -2 * counts - 1, 2 * counts) + ord("#")
+    order += order >= ord("\\")
+    order += np.where(order > ord("~"), 129, 0)  # on to Ā
+    return "".join(map(chr, order))
+
+
+def by_gate(layer):
+    """Return the arrays of a recurrent layer of one level, for pages: W_in (gates, D, H), W_h (gates, H, H), biases."""
+    inputs, states = (W.unflatten(0, (-1, layer.hidden_size)).mT for W in (layer.weight_ih_l0, layer.weight_hh_l0))
+    arrays = {"W_in": inputs, "W_h": states, "b_x": layer.bias_ih_l0, "b_h": layer.bias_hh_l0}
+    return {name: compact(W) for name, W in arrays.items()}
 
 
 def album(explorer):
@@ -126,13 +163,16 @@ def album(explorer):
 
     ``pictures`` and ``sentences`` run through the settings as :func:`itertools.product` does, the last control fastest;
     ``values`` of a control are what it shows, ``start`` the place of its present one; presets name places of values.
-    Where the page computes by itself, ``network`` holds its weights, and ``reads`` the name of what reads a typed text.
+    Where the page computes by itself, ``network`` holds its weights, or ``networks`` those of several by name. Where it
+    also draws by itself, ``reads`` names what reads a typed text, and there are no pictures.
     """
-    chosen, controls = explorer.settings(), explorer.controls
+    explorer = explorer.on_page()
+    assets, chosen, controls = explorer.assets(), explorer.settings(), explorer.controls
+    drawn = "reads" not in assets
     with torch.random.fork_rng(devices=[]):  # the chapter goes on as if nobody had looked
         settings = (dict(zip(chosen, values, strict=True)) for values in itertools.product(*chosen.values()))
-        pictures, sentences = map(list, zip(*(photograph(explorer, values) for values in settings), strict=True))
-    lines, ranges = shared_lines(pictures)
+        pictures, sentences = map(list, zip(*(photograph(explorer, each, drawn) for each in settings), strict=True))
+    lines, ranges = shared_lines(pictures) if drawn else ([], [])
     return {
         "title": explorer.title,
         "controls": [
@@ -151,7 +191,7 @@ def album(explorer):
         "lines": lines,
         "pictures": ranges,
         "sentences": sentences,
-    } | explorer.assets()
+    } | assets
 
 
 def pack(title, content):
@@ -178,10 +218,12 @@ def _save(name, title, content, folder):
 def write_frames(explorer, folder):
     """Draw all frames of an explorer into a file of this folder, which is named by its class and content.
 
-    A network has a file of its own, because two explorers may share it.
+    Each network has a file of its own, because two explorers may share it.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     content = album(explorer)
     if "network" in content:
         content["network"] = _save("network", "network", content["network"], folder)
+    for name, network in content.get("networks", {}).items():
+        content["networks"][name] = _save("network", "network", network, folder)
     _save(type(explorer).__name__, explorer.title, content, folder)

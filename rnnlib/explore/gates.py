@@ -1,5 +1,7 @@
 """Explorers of chapter 5: gates at work, the half-life of a forget bias, and how far back three cells look."""
 
+import copy
+
 import ipywidgets as widgets
 import numpy as np
 import torch
@@ -24,6 +26,16 @@ def _untrained(layer_class, vocab):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return layers.LanguageModel(layer_class(len(vocab), 12), len(vocab)).eval()
+
+
+@torch.no_grad()
+def page_network(model, vocab):
+    """Return a language model of one plain layer for pages, its gates in the order in which PyTorch keeps them."""
+    model.eval()
+    letters = torch.arange(len(vocab), device=model.linear.weight.device)
+    arrays = {"E": _read_inputs(model, letters[None])[:, 0], "W_hq": model.linear.weight.T, "b_q": model.linear.bias}
+    packed = {name: frames.compact(W) for name, W in arrays.items()} | frames.by_gate(model.rnn)
+    return {"tokens": vocab.decode(letters), "kind": model.rnn.mode} | packed
 
 
 class GateConsole(Explorer):
@@ -52,6 +64,7 @@ class GateConsole(Explorer):
         "hide": {"clamp": "hide: o = 0"},
     }
     longest = 60
+    most_settings = 800  # pages compute, and nothing is drawn beforehand
 
     def __init__(self, model, vocab, characters="the time traveller smiled and looked round at us"):
         vocab = text.as_vocab(vocab)
@@ -76,17 +89,15 @@ class GateConsole(Explorer):
         vocab = text.Vocab(" abcdefghijklmnopqrstuvwxyz")
         return {"model": _untrained(nn.LSTM, vocab), "vocab": vocab}
 
-    @torch.no_grad()
+    def on_page(self):
+        """Return a twin whose network has the numbers that its page carries."""
+        twin = copy.copy(self)
+        twin.model = frames.rounded(self.model)
+        return twin
+
     def assets(self):
-        """The network itself, its gates one after the other (I, F, C, O), so that a reader of the page may type."""
-        letters = torch.arange(len(self.vocab), device=self.model.linear.weight.device)
-        self.model.eval()
-        inputs = _read_inputs(self.model, letters[None])[:, 0].double()  # (V, D)
-        W_x, W_h, b = (torch.stack(gates.from_torch(self.model.rnn)[part::3]).double() for part in range(3))
-        linear = self.model.linear
-        arrays = {"W_x": inputs @ W_x, "W_h": W_h, "b": b, "W_hq": linear.weight.T, "b_q": linear.bias}
-        network = {"tokens": self.vocab.decode(letters)} | {name: frames.compact(W) for name, W in arrays.items()}
-        return {"reads": "GateConsole", "network": network}
+        """The network itself, so that a reader of the page may type."""
+        return {"reads": "GateConsole", "network": page_network(self.model, self.vocab)}
 
     def measure(self, characters, unit, clamp):
         """Return the traces of one unit with and without the clamp, and what each character costs in bits.
@@ -325,6 +336,24 @@ class Connectivity(Explorer):
         vocab = text.Vocab(" abcdefghijklmnopqrstuvwxyz")
         layers = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
         return {"models": {name: _untrained(layer, vocab) for name, layer in layers.items()}, "vocab": vocab}
+
+    def on_page(self):
+        """Return a twin whose networks have the numbers that its page carries."""
+        twin = copy.copy(self)
+        twin.models = {name: frames.rounded(model) for name, model in self.models.items()}
+        return twin
+
+    def assets(self):
+        """The networks themselves, where they have one plain layer, so that a reader of the page may type."""
+        if not all(self.readable(model.rnn) for model in self.models.values()):
+            return {}
+        networks = {name: page_network(model, self.vocab) for name, model in self.models.items()}
+        return {"reads": "Connectivity", "networks": networks}
+
+    @staticmethod
+    def readable(layer):
+        """Tell whether a page can read with a layer."""
+        return layer.mode in ("RNN_TANH", "GRU", "LSTM") and layer.num_layers == 1 and not layer.bidirectional
 
     def measure(self, characters, position):
         """Return, for each network, each earlier character's share of the gradient and the prediction's probability.

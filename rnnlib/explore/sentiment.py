@@ -1,5 +1,6 @@
 """Explorers of chapter 7: what padding does to a state, how a verdict is reached, and what a threshold costs."""
 
+import copy
 import functools
 import textwrap
 
@@ -10,6 +11,7 @@ from matplotlib.ticker import NullLocator
 from torch import nn
 
 from rnnlib import guards, layers, plots, sentiment
+from rnnlib.explore import carried
 from rnnlib.explore.frame import Explorer
 from rnnlib.guards import check_drawable_numbers
 from rnnlib.lettering import drawable, font_families
@@ -212,6 +214,23 @@ class RunningVerdict(Explorer):
         """An untrained classifier is enough to move the controls."""
         vocab = sentiment.review_vocab([PRAISE, COMPLAINT, DOUBT])
         return {"model": _small_classifier(functools.partial(sentiment.BothWays, nn.LSTM), vocab), "vocab": vocab}
+
+    def on_page(self):
+        """Return a twin whose network a page can carry, or this one where pages can't read as its network does."""
+        if carried.is_small(self.model) or not carried.is_known(self.model):
+            return self
+        twin = copy.copy(self)
+        samples = [word for preset in self.presets.values() for word in sentiment.tokenize_review(preset["review"])]
+        twin.model, twin.vocab = carried.smaller(self.model, self.vocab, samples)
+        return twin
+
+    def assets(self):
+        """The network of such a twin, so that a reader of the page may type."""
+        if not carried.is_small(self.model):
+            return {}
+        network = carried.network(self.model, self.vocab, self.max_length)
+        note = f"It is a smaller edition of the chapter's: it knows {len(self.vocab):,} words, by coarser numbers."
+        return {"reads": "RunningVerdict", "network": network, "note": note}
 
     def measure(self, review, span):
         """Return the probability after each word, and what is lost of the logit without each word.
