@@ -18,7 +18,7 @@ from torch import nn
 from rnnlib import attention, explore, pretrained, scratch, sentiment, text
 from rnnlib.explore import frames
 from rnnlib.explore.attention import look
-from rnnlib.explore.gates import influence
+from rnnlib.explore.gates import _influence
 from rnnlib.explore.scratch import PARAMS
 from rnnlib.explore.sentiment import COMPLAINT, DOUBT, PRAISE
 
@@ -207,12 +207,12 @@ def test_connectivity_has_pytorchs_gradients(connectivity, position):
     text = "so it will be convenient to speak of him"
     ids = torch.tensor(connectivity.vocab[list(text)])
     program = """
-    const seen = (net) => reader.influence(net, reader.follow(net, given.ids), given.ids, given.position);
+    const seen = (net) => reader._influence(net, reader.follow(net, given.ids), given.ids, given.position);
     console.log(JSON.stringify(Object.values(reader.nets).map(seen)));
     """
     found = javascript(program, ids=ids.tolist(), position=position, **connectivity.assets())
     for seen, model in zip(found, connectivity.models.values(), strict=True):
-        norms, p = influence(copy.deepcopy(model).double(), ids, position)
+        norms, p = _influence(copy.deepcopy(model).double(), ids, position)
         assert seen["p"] == pytest.approx(p, abs=1e-12)
         assert seen["norms"] == pytest.approx(norms, rel=1e-10)
 
