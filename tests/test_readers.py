@@ -207,7 +207,7 @@ def test_connectivity_has_pytorchs_gradients(connectivity, position):
     text = "so it will be convenient to speak of him"
     ids = torch.tensor(connectivity.vocab[list(text)])
     program = """
-    const seen = (net) => reader._influence(net, reader.follow(net, given.ids), given.ids, given.position);
+    const seen = (net) => reader.influence(net, reader.follow(net, given.ids), given.ids, given.position);
     console.log(JSON.stringify(Object.values(reader.nets).map(seen)));
     """
     found = javascript(program, ids=ids.tolist(), position=position, **connectivity.assets())
