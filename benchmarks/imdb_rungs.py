@@ -1,0 +1,81 @@
+"""The rungs of the ladder of IMDB, what was tried beside them, and what is compared with what."""
+
+import dataclasses
+
+RUNS = {2: 3, 3: 4}  # pairs that stand in at least three reviews, triples in four
+
+
+@dataclasses.dataclass(frozen=True)
+class Rung:
+    """What a rung adds to words, and with which settings it is trained."""
+
+    runs: dict = dataclasses.field(default_factory=dict)  # the least number of reviews by length of run
+    star_weight: float = 0.0
+    teacher_weight: float = 0.0
+    teacher: str = "counts, pairs"
+    length: int = 400  # words kept of a review in training, its last
+    read: int = 1000  # words kept when it is judged
+    epochs: int = 2
+    part: str = "train"  # or "all" 25,000 reviews: then nothing is held out, and the last weights are kept
+    num_hiddens: int = 64
+    bag: bool = True  # the mean of the inputs is read out too
+    keep: str = "tail"
+    lr: float = 3e-3
+    table_lr: float = 5e-3
+    decay: float = 0.9  # of the moving average, each ten steps
+    pretrained: bool = False
+    seeds: int = 1
+
+
+TOP = "runs, stars, teacher"
+BOTH = "runs, stars, teacher of both kinds"
+ALL = ", all reviews"
+top = Rung(RUNS, star_weight=0.5, teacher_weight=1.0, seeds=3)
+both = dataclasses.replace(top, teacher="network and triples", seeds=1)
+RUNGS = {
+    "words": Rung(),
+    "words, stars": Rung(star_weight=0.5),
+    "words, teacher": Rung(teacher_weight=1.0),
+    "runs": Rung(RUNS),
+    "runs, stars": Rung(RUNS, star_weight=0.5),
+    TOP: top,
+    TOP + ALL: dataclasses.replace(top, part="all"),
+    BOTH: both,
+    BOTH + ALL: dataclasses.replace(both, part="all", seeds=3),
+    "words, stars, pretrained": Rung(
+        star_weight=0.5, num_hiddens=128, epochs=3, table_lr=1e-3, bag=False, pretrained=True
+    ),
+}
+SHORT = "200 words in training"
+short = dataclasses.replace(top, length=200, seeds=1)
+TRIED = {  # judged on held-out reviews alone, each with one thing changed in the first, seed 0
+    SHORT: short,
+    "teacher of triples": dataclasses.replace(short, teacher="counts, triples"),
+    "teacher counts double": dataclasses.replace(short, teacher_weight=2.0),
+    "stars count double": dataclasses.replace(short, star_weight=1.0),
+    "three epochs": dataclasses.replace(short, epochs=3),
+    "beginning and end": dataclasses.replace(short, keep="both_ends"),
+    "without the bag": dataclasses.replace(short, bag=False),
+    "pairs alone": dataclasses.replace(short, runs={2: 3}),
+    "rarer runs": dataclasses.replace(short, runs={2: 2, 3: 2}),
+    "runs of four": dataclasses.replace(short, runs=RUNS | {4: 4}),
+    "slower tables": dataclasses.replace(short, table_lr=2.5e-3),
+    "slower layers": dataclasses.replace(short, lr=1.5e-3),
+    "longer average": dataclasses.replace(short, decay=0.97),
+    "128 units": dataclasses.replace(short, num_hiddens=128),
+}
+COUNTS = {"counts, pairs": (2, "train"), "counts, triples": (3, "train")}  # the longest run that is counted
+COUNTS |= {name + ALL: (longest, "all") for name, (longest, _) in COUNTS.items()}
+COMPARED = [  # each with what it stands beside
+    ("words, stars", "words"),
+    ("words, teacher", "words"),
+    ("words, stars, pretrained", "words, stars"),
+    ("runs", "words"),
+    ("runs, stars", "runs"),
+    (TOP, "runs, stars"),
+    (TOP + ALL, TOP),
+    (BOTH, TOP),
+    (BOTH + ALL, TOP + ALL),
+    (SHORT, TOP),
+    *((name, SHORT) for name in TRIED if name != SHORT),
+]
