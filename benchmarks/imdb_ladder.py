@@ -31,7 +31,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import rnnlib
 from benchmarks import imdb, imdb_inputs, imdb_pretraining, naive_bayes, record
-from benchmarks.imdb_rungs import ALL, BOTH, COMPARED, COUNTS, RUNGS, TOP, TRIED, top
+from benchmarks.imdb_rungs import ALL, BOTH, COMPARED, COUNTS, PRETRAINED, RUNGS, TOP, TRIED, top
 from rnnlib import sentiment
 from rnnlib.gradients import clip_gradients
 
@@ -150,9 +150,7 @@ def new_reader(rung, rows):
     inputs = imdb_inputs.Inputs(rows, VOCAB_SIZE, rung.runs)
     model = imdb_inputs.StarReader(inputs, rung.num_hiddens, rung.bag)
     if rung.pretrained:
-        weights = kept_logits("pretraining")
-        inputs.words.weight.data.copy_(weights["words"])
-        model.rnn.load_state_dict(weights["rnn"])
+        imdb_pretraining.begin_with(model, kept_logits("pretraining"))
     return model
 
 
@@ -227,8 +225,10 @@ def climb(reviews, name, rung, seed, parts):
         best, kept, curves = best_reader(model, epochs, *held_out)
         chosen = {"kept": kept, "held-out by epoch": curves}
     row |= {"minutes": minutes_since(started), "parameters": sum(p.numel() for p in model.parameters())}
-    if before := teachers_of(rung) | ({"pretraining"} if rung.pretrained else set()):
-        row["minutes before"] = total_minutes(before)
+    if rung.teacher_weight:
+        row["teacher_minutes"] = total_minutes(teachers_of(rung))
+    if rung.pretrained:
+        row["pretraining_minutes"] = total_minutes({"pretraining"})
     settings = {key: value for key, value in dataclasses.asdict(rung).items() if key != "seeds"}
     logits = {part: sentiment.score_reviews(best, reviews.cut(part, rung.read, rung.keep)) for part in parts}
     add_row(reviews, row | settings | chosen, logits)
@@ -316,13 +316,20 @@ def compare(reviews):
             part = "test" if all("test" in logits for pair in kept for logits in pair) else "valid"
             first, second = (torch.stack([pair[i][part] for pair in kept]) for i in (0, 1))
             gain, error = imdb_inputs.paired_gain(first, second, reviews.labels[part])
-            row = {"run": f"{some}, against {others}", "outside": "nothing", "seeds": len(kept), "part": part}
+            row = {
+                "run": "compared",
+                "of": some,
+                "over": others,
+                "outside": "nothing",
+                "seeds": len(kept),
+                "part": part,
+            }
             add_row(reviews, row | {"gain": round(gain, 2), "error": round(error, 2)}, {})
 
 
 STEPS = {"pretraining": pretrain, "folds": fold_networks, "committees": committees, "compared": compare}
 PLAN = ["counts, pairs", "counts, triples", *list(RUNGS)[:6], *list(COUNTS)[2:], TOP + ALL, "folds", BOTH, BOTH + ALL]
-PLAN += ["pretraining", "words, stars, pretrained", "committees", *TRIED, "compared"]
+PLAN += ["pretraining", "words, stars, pretrained", BOTH + PRETRAINED, "committees", *TRIED, "compared"]
 
 
 def main(names):

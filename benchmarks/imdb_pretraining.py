@@ -8,7 +8,7 @@ from benchmarks import pretraining
 from rnnlib import environment, sentiment, training
 
 
-def pretrain(model, rows, held_out, epochs=4, lr=3e-3, length=128, batch_size=64):
+def pretrain(model, rows, held_out, epochs=3, lr=3e-3, length=128, batch_size=64):
     """Train the words' vectors and the layer of a reader as two language models; return held-out nats a word.
 
     model: a :class:`benchmarks.imdb_inputs.StarReader` of words; rows, held_out: encoded reviews. The read-out begins
@@ -29,6 +29,15 @@ def pretrain(model, rows, held_out, epochs=4, lr=3e-3, length=128, batch_size=64
         training.fit_classifier(pair, batches, epochs, optimizer, **options)
     words.weight.data.copy_(embedding.weight.data)
     return nats_a_word(pair, held_out)
+
+
+@torch.no_grad()
+def begin_with(model, weights):
+    """Give a reader the vectors and the layer of a pretrained one of words; what reads its runs stays as it is."""
+    model.embedding.words.weight.copy_(weights["words"])
+    for name, weight in model.rnn.state_dict().items():
+        known = weights["rnn"][name]
+        weight[..., : known.shape[-1]] = known  # of (4H, D), the columns of words come first
 
 
 def print_status(progress, status, final):
