@@ -83,14 +83,18 @@ def add_row(reviews, row, logits):
     print(json.dumps(row), flush=True)
 
 
+def path_of(run, seed):
+    return SCORES / f"{run}_{seed}.pt"
+
+
 def keep_logits(run, seed, logits):
     SCORES.mkdir(parents=True, exist_ok=True)
-    torch.save(logits, SCORES / f"{run}_{seed}.pt")
+    torch.save(logits, path_of(run, seed))
 
 
 def kept_logits(run, seed=0):
     """Return the logits of a recorded run, by part."""
-    path = SCORES / f"{run}_{seed}.pt"
+    path = path_of(run, seed)
     if not path.exists():
         sys.exit(
             f"There are no logits of {run!r}, seed {seed}, here: first run python -m benchmarks.imdb_ladder {run!r}"
@@ -122,11 +126,10 @@ def counted(reviews, rows, longest):
 
 
 def teacher_logits(name, part, labels):
-    """Return a teacher's logits of a part, out of fold."""
+    """Return a teacher's logits of a part, out of fold; networks teach the training part alone."""
     if name in COUNTS:
         return kept_logits(name if part == "train" else name + ALL)[part]
-    triples = "counts, triples" if part == "train" else "counts, triples" + ALL
-    network, counts = kept_logits("folds")[part], kept_logits(triples)[part]
+    network, counts = kept_logits("folds")[part], kept_logits("counts, triples")[part]
     return network + imdb_inputs.best_weight(network, counts, labels) * counts
 
 
@@ -136,9 +139,7 @@ def teachers_of(rung):
         return set()
     if rung.teacher in COUNTS:
         return {rung.teacher if rung.part == "train" else rung.teacher + ALL}
-    if rung.part == "train":
-        return {"folds", "counts, triples"}
-    return {"folds", "counts, triples" + ALL, TOP, top.teacher}
+    return {"folds", "counts, triples"}
 
 
 def soft(logits, labels):
@@ -156,9 +157,10 @@ def new_reader(rung, rows):
 
 def new_optimizers(model, rung, steps):
     """Return AdamW for the layers, Adam that leaves unread rows alone for the tables, and a schedule for each."""
-    tables = [p for p in model.embedding.parameters()]
+    tables = [{"params": model.embedding.words.parameters(), "lr": rung.words_lr}]
+    tables += [{"params": run.parameters(), "lr": rung.table_lr} for run in model.embedding.runs]
     layers = [*model.rnn.parameters(), *model.linear.parameters()]
-    optimizers = torch.optim.AdamW(layers, rung.lr, weight_decay=0.0), torch.optim.SparseAdam(tables, rung.table_lr)
+    optimizers = torch.optim.AdamW(layers, rung.lr, weight_decay=0.0), torch.optim.SparseAdam(tables)
     return optimizers, [torch.optim.lr_scheduler.LambdaLR(each, up_and_down(steps)) for each in optimizers]
 
 
@@ -238,7 +240,7 @@ def climb(reviews, name, rung, seed, parts):
 def fold_networks(reviews):
     """Record networks that judge the fifth of the training part that neither they nor their teacher has learned from.
 
-    Each is the highest rung, trained on four fifths. Of the held-out part, three seeds of that rung are the judges.
+    Each is the rung "runs, stars, teacher", trained on four fifths.
     """
     started = time.process_time()
     labels, logits = reviews.labels["train"], torch.empty(len(reviews.labels["train"]))
@@ -256,8 +258,7 @@ def fold_networks(reviews):
             pass
         logits[inside] = sentiment.score_reviews(model, [read[i] for i in inside])
         print("fold", fold, sentiment.accuracy(logits[inside], labels[inside]), flush=True)
-    judges = torch.stack([kept_logits(TOP, seed)["valid"] for seed in range(top.seeds)])
-    keep_logits("folds", 0, {"train": logits, "all": torch.cat([logits, judges.mean(dim=0)])})
+    keep_logits("folds", 0, {"train": logits})
     score = round(100 * sentiment.accuracy(logits, labels), 2)
     row = {"run": "folds", "outside": "nothing", "minutes": minutes_since(started), "out of fold": score}
     network_and_counts = teacher_logits("network and triples", "train", labels)
@@ -285,10 +286,13 @@ def mean_logits(runs, part):
 def committees(reviews):
     """Average seeds, and add counted runs with the weight that held-out reviews choose.
 
-    For networks that learned from all reviews, the weight is that of the same ones without the held-out part.
+    For networks that learned from all reviews, the weight is that of the same ones without the held-out part. A
+    committee whose members have not been trained here is left out.
     """
-    for runs, parts in ((TOP,), ""), ((TOP,), ALL), ((BOTH,), ALL), ((TOP, BOTH), ALL):
+    for runs, parts in ((TOP,), ""), ((TOP,), ALL), ((TOP, TOP + PRETRAINED), ALL):
         members = [run + parts for run in runs]
+        if not all(path_of(run, seed).exists() for run in members for seed in range(RUNGS[run].seeds)):
+            continue
         seeds = sum(RUNGS[run].seeds for run in members)
         name = f"{' and '.join(members)}: {seeds} averaged"
         logits = {"test": mean_logits(members, "test")}
@@ -310,7 +314,7 @@ def committees(reviews):
 def compare(reviews):
     """Record the differences of runs, seed by seed and review by review: of test reviews, else of held-out ones."""
     for some, others in COMPARED:
-        pairs = [[SCORES / f"{run}_{seed}.pt" for run in (some, others)] for seed in range(9)]
+        pairs = [[path_of(run, 0 if run in COUNTS else seed) for run in (some, others)] for seed in range(9)]
         kept = [[torch.load(path) for path in pair] for pair in pairs if all(path.exists() for path in pair)]
         if kept:
             part = "test" if all("test" in logits for pair in kept for logits in pair) else "valid"
@@ -328,8 +332,16 @@ def compare(reviews):
 
 
 STEPS = {"pretraining": pretrain, "folds": fold_networks, "committees": committees, "compared": compare}
-PLAN = ["counts, pairs", "counts, triples", *list(RUNGS)[:6], *list(COUNTS)[2:], TOP + ALL, "folds", BOTH, BOTH + ALL]
-PLAN += ["pretraining", "words, stars, pretrained", BOTH + PRETRAINED, "committees", *TRIED, "compared"]
+PLAN = ["counts, pairs", "counts, triples", *list(RUNGS)[:6], *list(COUNTS)[2:], TOP + ALL, "folds", BOTH]
+PLAN += [
+    "pretraining",
+    "words, stars, pretrained",
+    TOP + PRETRAINED,
+    TOP + PRETRAINED + ALL,
+    "committees",
+    *TRIED,
+    "compared",
+]
 
 
 def main(names):

@@ -132,8 +132,8 @@ def test_what_is_tried_changes_one_thing():
     for name, rung in imdb_rungs.TRIED.items():
         changed = [key for key, value in vars(rung).items() if value != short[key]]
         assert len(changed) == (name != imdb_rungs.SHORT), (name, changed)
-    known = {*imdb_rungs.RUNGS, *imdb_rungs.TRIED}
-    assert known >= {name for pair in imdb_rungs.COMPARED for name in pair}
+    known = {*imdb_rungs.RUNGS, *imdb_rungs.TRIED, *imdb_rungs.COUNTS}
+    assert known >= {name.removesuffix(": 3 averaged") for pair in imdb_rungs.COMPARED for name in pair}
     assert known <= set(imdb_ladder.PLAN)
 
 
@@ -181,6 +181,28 @@ def test_the_whole_plan_on_toy_reviews(tmp_path, monkeypatch):
     assert max(row["test"] for row in rows if "test" in row) > 80
     with pytest.raises(SystemExit, match="unknown: wrods; choose from counts, pairs"):
         imdb_ladder.main(["wrods"])
+
+
+def test_a_reader_of_runs_begins_with_what_a_reader_of_words_has_learned():
+    words = imdb_inputs.StarReader(imdb_inputs.Inputs([], 10, {}), 4)
+    rows = [torch.tensor([2, 3, 4])] * 3
+    runs = imdb_inputs.StarReader(imdb_inputs.Inputs(rows, 10, {2: 3}), 4)
+    weights = {"words": words.embedding.words.weight.data, "rnn": words.rnn.state_dict()}
+    imdb_pretraining.begin_with(runs, weights)
+    ids = torch.tensor([[2, 5], [6, 7], [8, 9]])  # (T, N), no known run
+    inputs, lengths = words.eval().embedding(ids), torch.tensor([3, 3])
+    assert torch.equal(runs.eval().embedding(ids)[..., :100], inputs)
+    assert torch.allclose(runs.rnn(runs.embedding(ids), lengths), words.rnn(inputs, lengths), atol=1e-6)
+
+
+def test_words_and_runs_learn_at_rates_of_their_own():
+    model = imdb_inputs.StarReader(imdb_inputs.Inputs([torch.tensor([2, 3])] * 3, 10, {2: 3}), 4)
+    rung = imdb_rungs.Rung(lr=1.0, words_lr=2.0, table_lr=3.0)
+    optimizers, schedulers = imdb_ladder.new_optimizers(model, rung, 100)
+    assert [group["initial_lr"] for each in optimizers for group in each.param_groups] == [1, 2, 3]
+    up_and_down = imdb_ladder.up_and_down(100)
+    assert (up_and_down(14), up_and_down(100)) == (1, 0) and up_and_down(0) == pytest.approx(1 / 15)
+    assert all(each.get_last_lr()[0] == pytest.approx(rate / 15) for each, rate in zip(schedulers, (1, 2), strict=True))
 
 
 def test_a_teacher_of_all_reviews_is_out_of_fold_too(tmp_path, monkeypatch):
