@@ -31,7 +31,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import rnnlib
 from benchmarks import imdb, imdb_inputs, imdb_pretraining, naive_bayes, record
-from benchmarks.imdb_rungs import ALL, BOTH, COMPARED, COUNTS, PRETRAINED, RUNGS, TOP, TRIED, top
+from benchmarks.imdb_rungs import ALL, BOTH, COMPARED, COUNTS, PRETRAINED, RUNGS, TOP, TRIED, WORDS, top
 from rnnlib import sentiment
 from rnnlib.gradients import clip_gradients
 
@@ -140,6 +140,10 @@ def teachers_of(rung):
     if rung.teacher in COUNTS:
         return {rung.teacher if rung.part == "train" else rung.teacher + ALL}
     return {"folds", "counts, triples"}
+
+
+def made_before(rung):
+    return teachers_of(rung) | ({"pretraining"} if rung.pretrained else set())
 
 
 def soft(logits, labels):
@@ -284,31 +288,33 @@ def mean_logits(runs, part):
 
 
 def committees(reviews):
-    """Average seeds, and add counted runs with the weight that held-out reviews choose.
-
-    For networks that learned from all reviews, the weight is that of the same ones without the held-out part. A
-    committee whose members have not been trained here is left out.
-    """
-    for runs, parts in ((TOP,), ""), ((TOP,), ALL), ((TOP, TOP + PRETRAINED), ALL):
+    """Record what averages of networks reach; a committee whose members have not been trained here is left out."""
+    for runs, parts in ((TOP,), ""), ((TOP,), ALL), ((TOP, WORDS), ALL):
         members = [run + parts for run in runs]
-        if not all(path_of(run, seed).exists() for run in members for seed in range(RUNGS[run].seeds)):
-            continue
-        seeds = sum(RUNGS[run].seeds for run in members)
-        name = f"{' and '.join(members)}: {seeds} averaged"
-        logits = {"test": mean_logits(members, "test")}
-        valid = mean_logits(runs, "valid")
-        if not parts:
-            logits["valid"] = valid
-        used = {*members}.union(*(teachers_of(RUNGS[run]) for run in members))
-        add_row(reviews, {"run": name, "outside": "nothing", "minutes": total_minutes(used)}, dict(logits))
-        keep_logits(name, 0, logits)
-        for counts in ("counts, pairs", "counts, triples"):
-            weight = imdb_inputs.best_weight(valid, kept_logits(counts)["valid"], reviews.labels["valid"])
-            added = kept_logits(counts + parts)
-            total = {part: logits[part] + weight * added[part] for part in logits}
-            row = {"run": f"{name}, plus {counts}", "outside": "nothing", "weight": weight}
-            add_row(reviews, row | {"minutes": total_minutes(used | {counts + parts})}, total)
-            keep_logits(row["run"], 0, total)
+        if all(path_of(run, seed).exists() for run in members for seed in range(RUNGS[run].seeds)):
+            committee(reviews, runs, parts)
+
+
+def committee(reviews, runs, parts):
+    """Average all seeds of these runs, and add counted runs with the weight that held-out reviews choose.
+
+    For networks that learned from all reviews, the weight is that of the same ones without the held-out part.
+    """
+    members = [run + parts for run in runs]
+    seeds = sum(RUNGS[run].seeds for run in members)
+    name = f"{' and '.join(members)}: {seeds} averaged"
+    valid = mean_logits(runs, "valid")
+    logits = {"test": mean_logits(members, "test")} | ({} if parts else {"valid": valid})
+    used = {*members}.union(*(made_before(RUNGS[run]) for run in members))
+    add_row(reviews, {"run": name, "outside": "nothing", "minutes": total_minutes(used)}, logits)
+    keep_logits(name, 0, logits)
+    for counts in ("counts, pairs", "counts, triples"):
+        weight = imdb_inputs.best_weight(valid, kept_logits(counts)["valid"], reviews.labels["valid"])
+        added = kept_logits(counts + parts)
+        total = {part: logits[part] + weight * added[part] for part in logits}
+        row = {"run": f"{name}, plus {counts}", "outside": "nothing", "weight": weight}
+        add_row(reviews, row | {"minutes": total_minutes(used | {counts + parts})}, total)
+        keep_logits(row["run"], 0, total)
 
 
 def compare(reviews):
@@ -335,9 +341,9 @@ STEPS = {"pretraining": pretrain, "folds": fold_networks, "committees": committe
 PLAN = ["counts, pairs", "counts, triples", *list(RUNGS)[:6], *list(COUNTS)[2:], TOP + ALL, "folds", BOTH]
 PLAN += [
     "pretraining",
-    "words, stars, pretrained",
+    WORDS,
+    WORDS + ALL,
     TOP + PRETRAINED,
-    TOP + PRETRAINED + ALL,
     "committees",
     *TRIED,
     "compared",

@@ -31,9 +31,11 @@ class Rung:
 TOP = "runs, stars, teacher"
 BOTH = "runs, stars, teacher of both kinds"
 PRETRAINED = ", pretrained"
+WORDS = "words, stars, pretrained"
 ALL = ", all reviews"
 top = Rung(RUNS, star_weight=0.5, teacher_weight=1.0, seeds=3)
 pretrained = {"num_hiddens": 128, "words_lr": 1e-3, "pretrained": True}
+words = Rung(star_weight=0.5, bag=False, **pretrained)
 RUNGS = {
     "words": Rung(),
     "words, stars": Rung(star_weight=0.5),
@@ -43,9 +45,9 @@ RUNGS = {
     TOP: top,
     TOP + ALL: dataclasses.replace(top, part="all"),
     BOTH: dataclasses.replace(top, teacher="network and triples", seeds=1),
-    "words, stars, pretrained": Rung(star_weight=0.5, bag=False, **pretrained),
+    WORDS: words,
+    WORDS + ALL: dataclasses.replace(words, part="all"),
     TOP + PRETRAINED: dataclasses.replace(top, seeds=1, **pretrained),
-    TOP + PRETRAINED + ALL: dataclasses.replace(top, part="all", **pretrained),
 }
 SHORT = "200 words in training"
 short = dataclasses.replace(top, length=200, seeds=1)
@@ -70,14 +72,14 @@ COUNTS |= {name + ALL: (longest, "all") for name, (longest, _) in COUNTS.items()
 COMPARED = [  # each with what it stands beside
     ("words, stars", "words"),
     ("words, teacher", "words"),
-    ("words, stars, pretrained", "words, stars"),
+    (WORDS, "words, stars"),
+    (WORDS + ALL, WORDS),
     ("runs", "words"),
     ("runs, stars", "runs"),
     (TOP, "runs, stars"),
     (TOP + ALL, TOP),
     (BOTH, TOP),
     (TOP + PRETRAINED, TOP),
-    (TOP + PRETRAINED + ALL, TOP + ALL),
     (TOP + ALL, "counts, pairs" + ALL),
     (TOP + ALL, "counts, triples" + ALL),
     (TOP + ALL + ": 3 averaged", "counts, triples" + ALL),
