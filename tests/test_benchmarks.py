@@ -1,18 +1,15 @@
 """The benchmarks' own arithmetic: turns and medians, first epochs, tables, the comparison of two results."""
 
-import datetime
 import json
-import math
 import subprocess
 import sys
-import types
 
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import beyond, clock, compare, gates, imdb_ladder, picture, record, training
-from rnnlib import data, environment
+from benchmarks import beyond, clock, compare, gates, picture, record, training
+from rnnlib import environment
 
 CPU = torch.device("cpu")
 
@@ -157,103 +154,6 @@ def test_an_lstm_without_its_parts_is_an_lstm_with_all_of_them():
     assert all(not torch.allclose(found, layer(inputs)[0], atol=1e-3) for found in outputs.values())
 
 
-PAIR_KEYS = imdb_ladder.frequent_codes([torch.tensor(row) for row in ([2, 3, 4], [2, 3, 5, 6, 5, 6], [4, 2])], 2, 2, 10)
-
-
-def test_runs_of_words_are_numbered_by_their_words():
-    ids = torch.tensor([2, 3, 4, 5])
-    assert imdb_ladder.ngram_codes(ids, 2, 10).tolist() == [23, 34, 45]
-    assert imdb_ladder.ngram_codes(ids, 3, 10).tolist() == [234, 345]
-    assert imdb_ladder.ngram_codes(ids[:2], 4, 10).tolist() == []  # shorter than a run by more than one
-
-
-def test_a_run_is_frequent_by_reviews_not_by_occurrences():
-    assert PAIR_KEYS.tolist() == [23]  # in two reviews; 56 is twice in one
-    assert imdb_ladder.look_up(torch.tensor([12, 23]), torch.tensor([[23, 22], [12, 99]])).tolist() == [[2, 0], [1, 0]]
-
-
-def test_a_vector_of_a_run_stands_where_the_run_ends():
-    runs = imdb_ladder.RunEmbedding(PAIR_KEYS, 2, 10, size=1).eval()
-    assert not runs.table.weight.any()
-    nn.init.ones_(runs.table.weight[1:].detach())
-    ids = torch.tensor([[4, 2, 3, 3], [2, 3, 1, 1]])  # (N, T), the second one padded
-    assert runs(ids.T)[:, :, 0].T.tolist() == [[0, 0, 1, 0], [0, 1, 0, 0]]
-    triples = imdb_ladder.RunEmbedding(torch.tensor([234]), 3, 10)
-    assert triples(torch.tensor([[2]])).shape == (1, 1, 32)  # a review of one word has no triple, but a step
-
-
-def test_a_count_matrix_by_hand():
-    rows = [torch.tensor([2, 3, 3, 3]), torch.tensor([5])]
-    keys = {1: torch.tensor([2, 3]), 2: torch.tensor([23, 33])}
-    assert imdb_ladder.count_matrix(rows, keys, 10).toarray().tolist() == [[1, 1, 1, 1], [0, 0, 0, 0]]
-
-
-def test_the_loss_of_the_stars_by_hand():
-    ratings = torch.tensor([1, 4, 7, 10])
-    assert imdb_ladder.star_ids(ratings).tolist() == [0, 3, 4, 7]
-    stars = torch.zeros(1, 8)
-    stars[0, 7] = math.log(5)  # of the odds 1, 1, 1, 1 against 1, 1, 1, 5
-    assert imdb_ladder.positive_logit(stars).item() == pytest.approx(math.log(2), abs=1e-6)
-
-    def loss(star_weight, teacher_weight):
-        one, ten, even = torch.tensor([1]), torch.tensor([10]), torch.zeros(1)
-        return imdb_ladder.ladder_loss(stars, one, ten, even, star_weight, teacher_weight).item()
-
-    assert loss(0, 0) == pytest.approx(math.log(3 / 2), abs=1e-6)  # p = 2 / 3
-    assert loss(0.5, 0) - loss(0, 0) == pytest.approx(0.5 * math.log(12 / 5), abs=1e-6)
-    assert loss(0, 1) - loss(0, 0) == pytest.approx((math.log(3 / 2) + math.log(3)) / 2, abs=1e-6)  # as likely as not
-
-
-class Memory:
-    """A model that says 1 of a review that it has learned from, and 0 of others."""
-
-    def fit(self, counts, labels):
-        self.seen = set(counts[:, 0].tolist())
-        return self
-
-    def decision_function(self, counts):
-        return [float(row in self.seen) for row in counts[:, 0].tolist()]
-
-
-def test_a_teacher_never_saw_what_it_teaches():
-    labels = torch.tensor([0] * 10 + [1] * 5)
-    folds = imdb_ladder.blocks(labels)
-    assert folds.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 0, 1, 2, 3, 4]
-    reviews = torch.arange(15).numpy()[:, None]
-    assert imdb_ladder.out_of_fold(Memory, reviews, labels, folds).tolist() == [0.0] * 15
-    assert Memory().fit(reviews, labels).decision_function(reviews) == [1.0] * 15
-
-
-def test_logits_are_made_as_soft_as_they_are_right():
-    labels = torch.tensor([1, 1, 1, 0])
-    assert imdb_ladder.calibrated(torch.full((4,), 2 * math.log(3)), labels) == pytest.approx(0.5)  # p = 3 / 4
-
-
-def test_every_reading_of_the_test_half_is_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "RESULTS", tmp_path)
-    monkeypatch.setattr(imdb_ladder, "SCORES", tmp_path)
-    reviews = types.SimpleNamespace(labels={"valid": torch.tensor([0, 1]), "test": torch.tensor([0, 1, 1, 1])})
-    valid, test = torch.tensor([-1.0, 1.0]), torch.tensor([1.0, 1.0, 1.0, 1.0])
-    for logits in ({"valid": valid, "test": test}, {"valid": valid}, {"valid": valid, "test": test}):
-        imdb_ladder.add_row(reviews, {"run": "a"}, logits)
-    first, tried, again = imdb_ladder.kept_rows()
-    assert (first["test"], first["reading"], again["reading"]) == (75.0, 1, 2)
-    assert tried == {"run": "a", "valid": 100.0}
-
-
-def test_half_of_the_numbers_are_dropped_each_by_itself():
-    dropped = imdb_ladder.half_dropped(torch.ones(801, 125))
-    assert set(dropped.flatten().tolist()) == {0.0, 2.0}
-    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
-    assert abs(torch.corrcoef(dropped[:, :9].T) - torch.eye(9)).max() < 0.2  # no number goes with its neighbour
-
-
 def test_bfloat16_needs_one_dnn():
     with environment.single_steps(), environment.bfloat16_where_fast():
         assert not torch.is_autocast_enabled("cpu")
-
-
-def test_what_is_recorded_of_the_ladder_tells_every_reading():
-    rows = [row for row in data.load_results("imdb_ladder") if "test" in row]
-    assert [row["reading"] for row in rows] == list(range(1, len(rows) + 1))
-    assert all(row["outside"] == "nothing" and datetime.date.fromisoformat(row["date"]) for row in rows)

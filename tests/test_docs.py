@@ -346,6 +346,13 @@ def test_recorded_counts_beat_the_recurrent_networks():
     assert max([*recorded("recipe").values(), *recorded("best").values(), *together.values()]) < counts < both
 
 
+def test_recorded_ladder_gets_past_counted_pairs():
+    rows = json.loads((ROOT / "rnnlib" / "results" / "imdb_ladder.json").read_text(encoding="utf-8"))["rows"]
+    taught = [row["test"] for row in rows if row["run"] == "runs, stars, teacher, all reviews"]
+    pairs = [row["test"] for row in rows if row["run"].startswith("counts, pairs")]
+    assert len(taught) >= 3 and min(taught) > max([*pairs, recorded("count_models")["words and pairs, naive Bayes"]])
+
+
 def test_dropout_of_a_single_layer_does_nothing():
     X = torch.randn(5, 3, 6)
     for kind in (nn.RNN, nn.GRU, nn.LSTM):
