@@ -84,7 +84,7 @@ class Server:
         await self._http.close_all_connections()
 
 
-class Local:
+class _Local:
     """What both handlers refuse: a page of another site that was led here by a name of its own."""
 
     def prepare(self):
@@ -93,7 +93,7 @@ class Local:
             raise HTTPError(403, "ask for 127.0.0.1 or localhost")
 
 
-class Page(Local, RequestHandler):
+class Page(_Local, RequestHandler):
     """The page that types along."""
 
     def initialize(self, server):
@@ -106,7 +106,7 @@ class Page(Local, RequestHandler):
         self.write(pages.fill_page("live.html", title=self.server.title))
 
 
-class _Session(Local, WebSocketHandler):
+class _Session(_Local, WebSocketHandler):
     """One client: a row of the pool from its first moment to its last."""
 
     def initialize(self, server):
@@ -167,7 +167,7 @@ class _Session(Local, WebSocketHandler):
     async def answer(self, message):
         """Return what a message is answered with."""
         try:
-            action, value, options = understood(message)
+            action, value, options = _understood(message)
             return await getattr(self, f"do_{action}")(value, **options)
         except ValueError as error:
             return {"error": str(error)}
@@ -232,7 +232,7 @@ def _probabilities(scores, temperature=1.0):
     return p / p.sum()
 
 
-def understood(message):
+def _understood(message):
     """Return the action, its value and its options, or raise a ValueError that says what a message may be."""
     try:
         given = json.loads(message)

