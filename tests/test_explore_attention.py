@@ -10,7 +10,7 @@ import torch
 from rnnlib import attention, explore, pretrained
 from rnnlib.attention import LETTERS, PHONEMES
 from rnnlib.drawings import draw_four_shapes, draw_maps, draw_one_look
-from rnnlib.explore.attention import _letters_of, _look
+from rnnlib.explore.attention import _letters_of, look
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,7 @@ def test_words_are_cleaned():
 
 def test_checkpoint_reads_words_that_were_held_out_or_invented(model):
     """Its promise, on words whose phonemes nobody doubts."""
-    written = {
-        w: " ".join(PHONEMES.decode(_look(model, source_of(w))[0][:-1])) for w in ("photograph", "nation", "bip")
-    }
+    written = {w: " ".join(PHONEMES.decode(look(model, source_of(w))[0][:-1])) for w in ("photograph", "nation", "bip")}
     assert written == {"photograph": "F OW T AH G R AE F", "nation": "N EY SH AH N", "bip": "B IH P"}
 
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from rnnlib import attention, explore, pretrained, scratch, sentiment, text
 from rnnlib.explore import frames
-from rnnlib.explore.attention import _look
+from rnnlib.explore.attention import look
 from rnnlib.explore.gates import _influence
 from rnnlib.explore.scratch import PARAMS
 from rnnlib.explore.sentiment import COMPLAINT, DOUBT, PRAISE
@@ -239,7 +239,7 @@ def test_attention_inspector_has_pytorchs_probabilities(inspector, word):
     """
     found = javascript(program, letters=list(letters), **inspector.assets())
     exact = copy.deepcopy(inspector.model).double()
-    ids, weights, logits = _look(exact, torch.tensor([attention.LETTERS[list(letters)]]))
+    ids, weights, logits = look(exact, torch.tensor([attention.LETTERS[list(letters)]]))
     assert found["ids"] == ids
     for got, wanted in ((found["weights"], torch.tensor(weights)), (found["p"], logits.softmax(-1))):
         torch.testing.assert_close(torch.tensor(got, dtype=wanted.dtype), wanted, atol=1e-5, rtol=0)

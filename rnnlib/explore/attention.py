@@ -29,7 +29,7 @@ def _letters_of(word):
 
 
 @torch.no_grad()
-def _look(model, source, max_steps=MAX_STEPS):
+def look(model, source, max_steps=MAX_STEPS):
     """Return what a model writes for a source (1, S), <eos> included, its weights (T, S) and logits (T, V)."""
     written = attention.greedy(model, source, max_steps)  # (1, T)
     logits, _, weights = model.decoder(attention.shift_right(written), model.encoder(source))
@@ -97,7 +97,7 @@ class AttentionInspector(PhonemeExplorer):
         """Return letters, phonemes, weights (T, S), the step that is shown, and the three likeliest phonemes there."""
         letters = _letters_of(word)
         device = next(self.model.parameters()).device
-        ids, weights, logits = _look(self.model, torch.tensor([LETTERS[list(letters)]], device=device))
+        ids, weights, logits = look(self.model, torch.tensor([LETTERS[list(letters)]], device=device))
         step = min(step, len(ids))
         p, best = logits.softmax(-1)[step - 1].topk(3)
         return {
