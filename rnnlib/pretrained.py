@@ -2,7 +2,7 @@
 
 A checkpoint is a safetensors file in ``rnnlib/checkpoints``: the weights of a model, the history of its training and a
 fingerprint of the text that it learned from. This command trains one anew and writes its file, in a few minutes (the
-larger Shakespeare network, ``shakespeare_lstm``, in an hour and a half)::
+larger Shakespeare network, ``shakespeare_lstm``, in more than an hour)::
 
     python -m rnnlib.pretrained shakespeare_gru
 """
@@ -85,7 +85,7 @@ def larger_shakespeare_model():
 
 
 def shakespeare_lstm(cycles=((24, 4e-3), (12, 2e-3), (16, 1.5e-3))):
-    """Train the larger network, in an hour and a half; return it, its history and the ids that it learned.
+    """Train the larger network, for long; return it, its history and the ids that it learned.
 
     Args:
         cycles: pairs of passes and the largest learning rate; each cycle begins with the averaged weights of the last.
